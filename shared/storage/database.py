@@ -1,0 +1,220 @@
+"""One SQLite file: a writer thread that commits for many at once, and connections to read with.
+
+Writes queue up while a commit waits for the disk; the next transaction takes them all (group commit), each within
+its own savepoint, so that one that fails spoils no other. A write returns after its commit only.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import apsw
+
+from shared.errors import LimitExceeded, StorageCorrupt, StorageUnavailable, WaystationError
+
+T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
+
+APPLICATION_ID = 0x57415953
+"""`WAYS`: marks a file as ours, so that a foreign one is refused and not repaired."""
+OLDEST_SQLITE = (3, 51, 3)
+"""The first version past the WAL-reset corruption bug."""
+MAX_QUEUED_WRITES = 10_000
+MAX_BATCH = 512
+BUSY_TIMEOUT_MS = 5_000
+
+
+@dataclass
+class _Write:
+    work: Work[Any]
+    future: Future[Any]
+
+
+class Database:
+    """A SQLite file in WAL mode. Open it with `open`, close it with `close`.
+
+    `migrations` are SQL scripts; the file's `user_version` says how many of them it has had. `synchronous` FULL
+    survives a power cut, NORMAL a killed process. `on_connect` prepares every new connection (extensions, functions).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        readers: int = 2,
+        on_connect: Callable[[apsw.Connection], None] | None = None,
+    ) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._synchronous = synchronous
+        self._on_connect = on_connect
+        self._queue: queue.Queue[_Write | None] = queue.Queue(MAX_QUEUED_WRITES)
+        self._thread = threading.Thread(target=self._run, name=f"writer-{path.stem}", daemon=True)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"reader-{path.stem}")
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._is_open = False
+
+    def open(self) -> None:
+        """Open the file, creating it and its folder when absent.
+
+        Raises `StorageUnavailable` (folder not writable, locked, disk full) or `StorageCorrupt` (not our file).
+        """
+        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+        if version < OLDEST_SQLITE:
+            raise StorageUnavailable(
+                f"SQLite {apsw.sqlite_lib_version()} may corrupt WAL files.", remedy="Install apsw 3.51.3 or newer."
+            )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._connect()
+            self._migrate(self._writer)
+        except (OSError, apsw.Error) as error:
+            raise storage_error(error, self.path) from error
+        self._is_open = True
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what is queued and close every connection."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._queue.put(None)
+        self._thread.join()
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` inside the next transaction and return its result after the commit.
+
+        Raises what `work` raises (its changes are undone, the batch goes on), `LimitExceeded` when too many writes
+        wait, and `StorageUnavailable` when the commit fails.
+        """
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queue `work` for the next transaction; the future is done after the commit."""
+        if not self._is_open:
+            raise StorageUnavailable(f"{self.path.name} is closed.", path=self.path)
+        future: Future[T] = Future()
+        try:
+            self._queue.put_nowait(_Write(work, future))
+        except queue.Full:
+            raise LimitExceeded(
+                f"{MAX_QUEUED_WRITES} writes wait for {self.path.name}.", limit=MAX_QUEUED_WRITES
+            ) from None
+        return future
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on a read connection in a thread of its own."""
+        if not self._is_open:
+            raise StorageUnavailable(f"{self.path.name} is closed.", path=self.path)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _read(self, work: Work[T]) -> T:
+        connection = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = self._local.connection = self._connect()
+            return work(connection)
+        except apsw.Error as error:
+            raise storage_error(error, self.path) from error
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        self._connections.append(connection)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", self._synchronous)
+        connection.pragma("foreign_keys", True)
+        if self._on_connect:
+            self._on_connect(connection)
+        return connection
+
+    def _migrate(self, connection: apsw.Connection) -> None:
+        owner, version = connection.pragma("application_id"), connection.pragma("user_version")
+        is_empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get
+        if owner != APPLICATION_ID and not is_empty:
+            raise StorageCorrupt(
+                f"{self.path} is a database of another program.",
+                remedy="Move it away, or set WAYSTATION_HOME to another folder.",
+                path=self.path,
+            )
+        if version > len(self._migrations):
+            raise StorageUnavailable(
+                f"{self.path} was written by a newer Waystation (schema {version}).", remedy="Upgrade.", path=self.path
+            )
+        with connection:
+            connection.pragma("application_id", APPLICATION_ID)
+            for script in self._migrations[version:]:
+                connection.execute(script)
+            connection.pragma("user_version", len(self._migrations))
+
+    def _run(self) -> None:
+        is_last = False
+        while not is_last:
+            batch = [self._queue.get()]
+            while len(batch) < MAX_BATCH and batch[-1] is not None:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            is_last = batch[-1] is None
+            self._commit([write for write in batch if write and write.future.set_running_or_notify_cancel()])
+
+    def _commit(self, batch: list[_Write]) -> None:
+        if not batch:
+            return
+        done: list[tuple[Future[Any], Any]] = []
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                try:
+                    with self._writer:
+                        done.append((write.future, write.work(self._writer)))
+                except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError):
+                    raise
+                except Exception as error:  # the caller's own mistake: it alone gets it
+                    write.future.set_exception(error)
+            self._writer.execute("COMMIT")
+        except apsw.Error as error:
+            self._abandon(batch, storage_error(error, self.path))
+            return
+        for future, result in done:
+            future.set_result(result)
+
+    def _abandon(self, batch: list[_Write], error: WaystationError) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        for write in batch:
+            if not write.future.done():
+                write.future.set_exception(error)
+
+
+def storage_error(error: Exception, path: Path) -> WaystationError:
+    """Say what a failure of SQLite or of the file system means for the user of `path`."""
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return StorageCorrupt(
+            f"{path} is damaged or not a database.", remedy="Move it away; nothing was changed.", path=path
+        )
+    if isinstance(error, apsw.FullError):
+        return StorageUnavailable(f"The disk that holds {path} is full.", remedy="Free some space.", path=path)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return StorageUnavailable(
+            f"{path} is locked by another process.", remedy="Stop that process first.", path=path
+        )
+    if isinstance(error, OSError | apsw.CantOpenError | apsw.ReadOnlyError | apsw.IOError | apsw.PermissionsError):
+        return StorageUnavailable(
+            f"{path} cannot be used: {error}.",
+            remedy="Make the folder writable, or set WAYSTATION_HOME to another one.",
+            path=path,
+        )
+    return StorageUnavailable(f"{path}: {error}.", path=path)
