@@ -84,9 +84,7 @@ def _read_toml(environ: Mapping[str, str]) -> dict[str, Any]:
         raise InvalidInput(f"The settings file {path} cannot be read: {error}.", setting=str(path)) from None
 
 
-def _find(
-    name: str, section: str, environ: Mapping[str, str], document: Mapping[str, Any]
-) -> tuple[str, Any] | None:
+def _find(name: str, section: str, environ: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, Any] | None:
     for variable in (f"WAYSTATION_{section}_{name}".upper(), f"WAYSTATION_{name}".upper()):
         if variable in environ:
             return variable, environ[variable]

@@ -1,0 +1,30 @@
+"""The SDK for writing a capability service: describe it, write `invoke`, and `serve` it."""
+
+from shared.capability.outputs import (
+    Artifact,
+    Citation,
+    Output,
+    Result,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from shared.capability.serve import serve
+from shared.capability.service import Capability, Descriptor, Invocation, Message
+
+__all__ = [
+    "Artifact",
+    "Capability",
+    "Citation",
+    "Descriptor",
+    "Invocation",
+    "Message",
+    "Output",
+    "Result",
+    "TextDelta",
+    "ToolCall",
+    "ToolResult",
+    "Usage",
+    "serve",
+]

@@ -208,9 +208,7 @@ def storage_error(error: Exception, path: Path) -> WaystationError:
     if isinstance(error, apsw.FullError):
         return StorageUnavailable(f"The disk that holds {path} is full.", remedy="Free some space.", path=path)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return StorageUnavailable(
-            f"{path} is locked by another process.", remedy="Stop that process first.", path=path
-        )
+        return StorageUnavailable(f"{path} is locked by another process.", remedy="Stop that process first.", path=path)
     if isinstance(error, OSError | apsw.CantOpenError | apsw.ReadOnlyError | apsw.IOError | apsw.PermissionsError):
         return StorageUnavailable(
             f"{path} cannot be used: {error}.",

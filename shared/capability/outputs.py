@@ -1,0 +1,89 @@
+"""What a capability yields while it works. A stream ends with exactly one `Result`, or with an exception."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["answered", "no_answer", "incomplete", "degraded"]
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool is about to be called."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """A tool answered, or failed in a way that the model can act on."""
+
+    id: str
+    name: str
+    content: str
+    """The result as text; JSON when it has a structure."""
+    is_error: bool = False
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A named piece of work that outlives the call: code, a program's output, a report."""
+
+    id: str
+    """Unique within the run."""
+    kind: str
+    name: str
+    media_type: str
+    text: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Citation:
+    """Where a statement of the answer comes from."""
+
+    number: int
+    """The number used in the text, from 1."""
+    source: str
+    title: str = ""
+    start_line: int = 0
+    """From 1; 0 when the document has no lines."""
+    end_line: int = 0
+    page: int = 0
+    """From 1; 0 when the document has no pages."""
+    quote: str = ""
+    chunk_id: str = ""
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What model calls cost."""
+
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    calls: int = 1
+    time_to_first_token_s: float = 0.0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end: the whole answer, and whether it is one."""
+
+    text: str
+    outcome: Outcome = "answered"
+
+
+Output = TextDelta | ToolCall | ToolResult | Artifact | Citation | Usage | Result

@@ -1,0 +1,134 @@
+"""Keeps a process registered: a lease, renewed by heartbeats, taken up again when the control plane was away."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import psutil
+
+from shared.capability.service import Descriptor
+from shared.capability.wire import descriptor_to_proto
+from shared.errors import NotFound, WaystationError
+from shared.pb import control_v1
+from shared.rpc.channel import open_channel
+from shared.rpc.status import peer_errors
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=10)
+RETRY_S = 1.0
+CALL_TIMEOUT_S = 3.0
+
+Health = Callable[[], tuple["control_v1.Health.State.ValueType", str]]
+Counters = Callable[[], Mapping[str, float]]
+
+
+def serving() -> tuple["control_v1.Health.State.ValueType", str]:
+    """The health of a process that lacks nothing."""
+    return control_v1.Health.STATE_SERVING, ""
+
+
+class Registration:
+    """Registers one process with the control plane and keeps the lease until `leave`."""
+
+    def __init__(
+        self,
+        control_address: str,
+        instance_id: str,
+        address: str,
+        kind: str,
+        descriptor: Descriptor,
+        health: Health = serving,
+        counters: Counters = dict,
+    ) -> None:
+        self._control_address = control_address
+        self._health, self._counters = health, counters
+        self._process = psutil.Process()
+        self._lag_s = 0.0
+        self._request = control_v1.RegisterRequest(
+            instance_id=instance_id,
+            address=address,
+            kind=kind,
+            descriptor=descriptor_to_proto(descriptor),
+            pid=os.getpid(),
+        )
+        self._request.lease.FromTimedelta(LEASE)
+
+    async def keep(self) -> None:
+        """Register, and renew for ever. What goes wrong is logged once and tried again."""
+        async with open_channel(self._control_address) as channel:
+            stub = control_v1.RegistryServiceStub(channel)
+            is_known_down = False
+            while True:
+                try:
+                    await self._hold_lease(stub)
+                except NotFound:
+                    logger.info("the control plane forgot us; registering again")
+                except WaystationError as error:
+                    if not is_known_down:
+                        logger.warning("not registered: %s", error)
+                    is_known_down = True
+                    await self._pause(RETRY_S)
+                else:
+                    is_known_down = False
+
+    async def _hold_lease(self, stub: "control_v1.RegistryServiceAsyncStub") -> None:
+        with peer_errors("control"):
+            granted = await stub.Register(self._request, timeout=CALL_TIMEOUT_S)
+        interval = granted.heartbeat_interval.ToTimedelta().total_seconds() or RETRY_S
+        logger.info("registered with the control plane at %s", self._control_address)
+        while True:
+            request = control_v1.HeartbeatRequest(
+                instance_id=self._request.instance_id, health=self._measure(), counters=dict(self._counters())
+            )
+            with peer_errors("control"):
+                await stub.Heartbeat(request, timeout=CALL_TIMEOUT_S)
+            await self._pause(interval)
+
+    async def _pause(self, seconds: float) -> None:
+        due = time.monotonic() + seconds
+        await asyncio.sleep(seconds)
+        self._lag_s = max(0.0, time.monotonic() - due)
+
+    def _measure(self) -> control_v1.Health:
+        state, message = self._health()
+        with self._process.oneshot():
+            health = control_v1.Health(
+                state=state,
+                message=message,
+                cpu=self._process.cpu_percent() / 100,
+                rss_bytes=self._process.memory_info().rss,
+                threads=self._process.num_threads(),
+                open_files=self._process.num_fds() if hasattr(self._process, "num_fds") else 0,
+            )
+        health.event_loop_lag.FromTimedelta(timedelta(seconds=self._lag_s))
+        return health
+
+    async def leave(self) -> None:
+        """Give the lease back. A control plane that is away is not waited for."""
+        try:
+            async with open_channel(self._control_address) as channel:
+                request = control_v1.DeregisterRequest(instance_id=self._request.instance_id)
+                with peer_errors("control"):
+                    await control_v1.RegistryServiceStub(channel).Deregister(request, timeout=1.0)
+        except WaystationError as error:
+            logger.info("not deregistered: %s", error)
+
+
+@asynccontextmanager
+async def registered(registration: Registration | None) -> AsyncIterator[None]:
+    """Hold the lease while the context lasts."""
+    if registration is None:
+        yield
+        return
+    keeper = asyncio.create_task(registration.keep())
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await registration.leave()

@@ -1,0 +1,72 @@
+"""What a capability service is: a descriptor and an `invoke`."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from shared.call_context import CallContext
+from shared.capability.outputs import Artifact, Output
+
+Effort = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a service is for: all that the router knows of it."""
+
+    name: str
+    """Unique in a mesh; lower-case letters, digits and hyphens."""
+    description: str
+    tags: tuple[str, ...]
+    examples: tuple[str, ...] = ()
+    """Requests it is good at, in users' words."""
+    version: str = "0.1.0"
+    roles: tuple[str, ...] = ()
+    is_idempotent: bool = False
+    """Whether a repeated call does no harm."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message for the role that is invoked."""
+
+    message_id: str
+    sender_role: str
+    recipient_role: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One task."""
+
+    task: str
+    role: str = ""
+    inbox: tuple[Message, ...] = ()
+    context: tuple[Artifact, ...] = ()
+    """Work of earlier hops."""
+    effort: Effort = "medium"
+    max_output_tokens: int = 0
+    """Tokens that may still be written; 0 means the service's own default."""
+    remaining_hops: int = 0
+    thread_id: str = ""
+    run_id: str = ""
+    tenant: str = "default"
+    idempotency_key: str = ""
+    hop_index: int = 0
+
+
+class Capability(Protocol):
+    """A capability service's heart."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What it is for."""
+        ...
+
+    def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
+        """Do the task and yield what happens; the last output is the one `Result`.
+
+        Raises anything of `shared.errors`, which ends the stream with a typed error.
+        """
+        ...

@@ -1,0 +1,51 @@
+"""Speaks the capability contract for a `Capability`: checks the request, and that the stream ends as it must."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+import grpc
+
+from shared.call_context import CallContext, current_call
+from shared.capability.outputs import Result
+from shared.capability.service import Capability
+from shared.capability.wire import descriptor_to_proto, invocation_from_proto, output_to_proto
+from shared.errors import InternalError, InvalidInput
+from shared.pb import capability_v1
+
+MAX_TASK_BYTES = 64 * 1024
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CapabilityServicer(capability_v1.CapabilityServiceServicer):
+    """`waystation.capability.v1.CapabilityService` over one capability."""
+
+    def __init__(self, capability: Capability) -> None:
+        self._capability = capability
+
+    async def Describe(
+        self, request: capability_v1.DescribeRequest, context: _Context
+    ) -> capability_v1.DescribeResponse:
+        """See the contract."""
+        return capability_v1.DescribeResponse(descriptor=descriptor_to_proto(self._capability.descriptor))
+
+    async def Invoke(
+        self, request: capability_v1.InvokeRequest, context: _Context
+    ) -> AsyncIterator[capability_v1.InvokeResponse]:
+        """See the contract."""
+        size = len(request.task.encode())
+        if not request.task.strip() or size > MAX_TASK_BYTES:
+            raise InvalidInput(
+                f"The task has {size} bytes; 1 to {MAX_TASK_BYTES} are possible.", field="task", limit=MAX_TASK_BYTES
+            )
+        outputs = self._capability.invoke(invocation_from_proto(request), current_call() or CallContext())
+        has_ended = False
+        async with aclosing(cast(Any, outputs)):
+            async for output in outputs:
+                if has_ended:
+                    raise InternalError(f"{self._capability.descriptor.name} yielded something after its result.")
+                has_ended = isinstance(output, Result)
+                yield output_to_proto(output)
+        if not has_ended:
+            raise InternalError(f"{self._capability.descriptor.name} ended without a result.")

@@ -1,0 +1,247 @@
+"""The chat model behind any OpenAI-compatible server: Ollama, vLLM, llama.cpp, a cloud API, or our own `models`."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import httpx
+from httpx_sse import SSEError, aconnect_sse
+from opentelemetry import trace
+
+from shared.call_context import current_call
+from shared.errors import DeadlineExceeded, LimitExceeded, ModelNonsense, ModelUnavailable
+from shared.telemetry import attributes
+
+CONNECT_TIMEOUT_S = 2.0
+DEFAULT_TIMEOUT_S = 120.0
+MAX_ERROR_BYTES = 2_000
+
+tracer = trace.get_tracer(__name__)
+
+
+@dataclass(frozen=True)
+class ChatMessage:
+    """One turn of the conversation with the model."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class ChatUsage:
+    """What one model call cost."""
+
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    time_to_first_token_s: float = 0.0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ChatDelta:
+    """A piece of the reply; the last one has the usage and no text."""
+
+    text: str = ""
+    usage: ChatUsage | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole reply."""
+
+    text: str
+    usage: ChatUsage = field(default_factory=ChatUsage)
+
+    def json(self) -> Any:
+        """The reply as JSON. Raises `ModelNonsense` when it is none."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            raise ModelNonsense(f"The model's reply is not JSON: {self.text[:80]!r}.") from None
+
+
+class ChatModel(Protocol):
+    """What nodes and services need of a chat model."""
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: dict[str, Any] | None = None,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        timeout: float | None = None,
+    ) -> AsyncIterator[ChatDelta]:
+        """Stream a reply. With `schema` (JSON Schema) the reply is constrained to it. `timeout` is in seconds.
+
+        Raises `ModelUnavailable`, `DeadlineExceeded`, `LimitExceeded` (context or queue full) or `ModelNonsense`.
+        """
+        ...
+
+    async def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: dict[str, Any] | None = None,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        timeout: float | None = None,
+    ) -> Completion:
+        """The same as one piece."""
+        ...
+
+
+class OpenAiChatModel:
+    """A chat model at an OpenAI-compatible URL. One HTTP client serves the process; close it with `close`."""
+
+    def __init__(self, url: str, model: str, api_key: str = "", client: httpx.AsyncClient | None = None) -> None:
+        self.model = model
+        self._url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        # trust_env off: a proxy named in the environment is not meant for the mesh
+        self._client = client or httpx.AsyncClient(
+            headers=headers,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=128, max_keepalive_connections=64),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: dict[str, Any] | None = None,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        timeout: float | None = None,
+    ) -> Completion:
+        """See `ChatModel.complete`."""
+        texts, usage = [], ChatUsage(self.model)
+        deltas = self.stream(messages, schema=schema, max_tokens=max_tokens, temperature=temperature, timeout=timeout)
+        async for delta in deltas:
+            texts.append(delta.text)
+            usage = delta.usage or usage
+        return Completion("".join(texts), usage)
+
+    async def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: dict[str, Any] | None = None,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        timeout: float | None = None,
+    ) -> AsyncIterator[ChatDelta]:
+        """See `ChatModel.stream`. Leaving the iterator early closes the connection, which frees the model's slot."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": schema.get("title", "reply"), "strict": True, "schema": schema},
+            }
+        with tracer.start_as_current_span(attributes.SPAN_CHAT, kind=trace.SpanKind.CLIENT) as span:
+            span.set_attributes({attributes.OPERATION: "chat", attributes.MODEL: self.model})
+            async with self._errors(), _timeout(timeout):
+                async for delta in self._receive(body):
+                    if delta.usage:
+                        _record(span, delta.usage)
+                    yield delta
+
+    async def _receive(self, body: dict[str, Any]) -> AsyncIterator[ChatDelta]:
+        started = time.perf_counter()
+        first: float | None = None
+        reported: dict[str, Any] = {}
+        is_done = False
+        http_timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+        url = f"{self._url}/chat/completions"
+        async with aconnect_sse(self._client, "POST", url, json=body, timeout=http_timeout) as source:
+            if source.response.status_code != httpx.codes.OK:
+                await self._refuse(source.response)
+            async for event in source.aiter_sse():
+                if event.data == "[DONE]":
+                    is_done = True
+                    break
+                chunk = json.loads(event.data)
+                if "error" in chunk:
+                    raise self._unavailable(str(chunk["error"])[:MAX_ERROR_BYTES])
+                reported = chunk.get("usage") or reported
+                for choice in chunk.get("choices", ()):
+                    is_done = is_done or choice.get("finish_reason") is not None
+                    text = choice.get("delta", {}).get("content")
+                    if text:
+                        first = time.perf_counter() if first is None else first
+                        yield ChatDelta(text)
+        if not is_done:
+            raise self._unavailable("the connection ended in the middle of the reply")
+        ended = time.perf_counter()
+        yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started))
+
+    async def _refuse(self, response: httpx.Response) -> None:
+        detail = (await response.aread())[:MAX_ERROR_BYTES].decode(errors="replace")
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or "context" in detail:
+            raise LimitExceeded(f"The model server refused: {detail}", url=self._url)
+        raise self._unavailable(f"HTTP {response.status_code}: {detail}")
+
+    def _unavailable(self, detail: str) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"The chat model {self.model} at {self._url} does not answer ({detail}).",
+            remedy="Is the model there? `waystation models pull`, then `waystation up`; or set WAYSTATION_MODEL_URL.",
+            url=self._url,
+        )
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            raise DeadlineExceeded(f"The chat model {self.model} took longer than it may.") from None
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+        except (SSEError, ValueError, AttributeError, KeyError) as error:
+            raise ModelNonsense(f"The model server's reply breaks the protocol: {error}.") from error
+
+
+@asynccontextmanager
+async def _timeout(explicit: float | None) -> AsyncIterator[None]:
+    wanted = DEFAULT_TIMEOUT_S if explicit is None else explicit
+    call_context = current_call()
+    async with asyncio.timeout(call_context.timeout_s(wanted) if call_context else wanted):
+        yield
+
+
+def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: float) -> ChatUsage:
+    details = reported.get("prompt_tokens_details") or {}
+    return ChatUsage(
+        model=model,
+        input_tokens=int(reported.get("prompt_tokens", 0)),
+        output_tokens=int(reported.get("completion_tokens", 0)),
+        cached_tokens=int(details.get("cached_tokens", 0)),
+        time_to_first_token_s=first_s,
+        duration_s=duration_s,
+    )
+
+
+def _record(span: trace.Span, usage: ChatUsage) -> None:
+    span.set_attributes(
+        {
+            attributes.INPUT_TOKENS: usage.input_tokens,
+            attributes.OUTPUT_TOKENS: usage.output_tokens,
+            attributes.TIME_TO_FIRST_TOKEN: usage.time_to_first_token_s,
+        }
+    )

@@ -1,0 +1,71 @@
+"""The life of a process: logs, traces, a ready file, and a drain when it is told to stop."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from shared.errors import WaystationError
+from shared.settings import Settings
+from shared.telemetry.logs import set_up_logging
+from shared.telemetry.tracing import set_up_tracing
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Settings)
+
+
+def new_instance_id(service: str) -> str:
+    """An id for this life of the process."""
+    return f"{service}-{uuid.uuid4().hex[:12]}"
+
+
+def run_process(settings_class: type[S], serve: Callable[[S, str], Coroutine[None, None, None]]) -> None:
+    """Read the settings, set up logs and traces, and run `serve(settings, instance_id)` to its end.
+
+    `serve` waits for `stop_requested` itself. A foreseen error is printed as one line and ends the process with 1.
+    """
+    service = settings_class.section
+    try:
+        settings = settings_class.load(os.environ)
+        set_up_logging(service, settings.log_level)
+        instance_id = new_instance_id(service)
+        # the control plane does not trace itself: its spans would make spans
+        provider = set_up_tracing(service, instance_id, "" if service == "control" else settings.spans_endpoint)
+        try:
+            asyncio.run(serve(settings, instance_id))
+        finally:
+            provider.shutdown()
+    except WaystationError as error:
+        sys.exit(f"{service}: {error}")
+
+
+async def stop_requested() -> None:
+    """Return when SIGTERM or SIGINT arrives."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    logger.info("draining")
+
+
+@contextmanager
+def ready_file(home: Path, service: str, address: str) -> Iterator[None]:
+    """Say in `run/<service>.json` that the process serves at `address`, while the context lasts."""
+    path = home / "run" / f"{service}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps({"service": service, "pid": os.getpid(), "address": address}))
+    partial.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,33 @@
+"""The correlation id: taken from the caller or made, and put on the span and into every outgoing call."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from opentelemetry import trace
+
+from shared.call_context import CallContext, serving
+from shared.rpc.interceptors.around import ServedCall
+from shared.telemetry import attributes
+
+CORRELATION_KEY = "x-correlation-id"
+
+
+@asynccontextmanager
+async def around_correlation(call: ServedCall) -> AsyncIterator[None]:
+    """Serve the call under its correlation id and with the deadline that gRPC gives it."""
+    correlation_id = correlation_id_from(call.metadata.get(CORRELATION_KEY))
+    remaining = call.servicer_context.time_remaining()
+    deadline = None if remaining is None else time.monotonic() + remaining
+    trace.get_current_span().set_attribute(attributes.CORRELATION_ID, correlation_id)
+    with serving(CallContext(correlation_id=correlation_id, deadline=deadline)):
+        yield
+
+
+def correlation_id_from(value: str | bytes | None) -> str:
+    """The caller's id in its canonical form when it is a UUID, otherwise a new one."""
+    try:
+        return str(uuid.UUID(value if isinstance(value, str) else ""))
+    except ValueError:
+        return str(uuid.uuid4())

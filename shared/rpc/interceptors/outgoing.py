@@ -1,0 +1,46 @@
+"""What every outgoing call carries: the correlation id and a deadline. Traces are OpenTelemetry's own interceptors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from grpc.aio import ClientCallDetails
+
+from shared.call_context import current_call
+from shared.rpc.interceptors.correlation import CORRELATION_KEY
+from shared.rpc.interceptors.deadline import outgoing_timeout
+
+
+def _completed(details: ClientCallDetails) -> ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    call_context = current_call()
+    if call_context and metadata.get(CORRELATION_KEY) is None:
+        metadata.add(CORRELATION_KEY, call_context.correlation_id)
+    return ClientCallDetails(
+        details.method, outgoing_timeout(details.timeout), metadata, details.credentials, details.wait_for_ready
+    )
+
+
+class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await continuation(_completed(client_call_details), request)
+
+
+class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await continuation(_completed(client_call_details), request)
+
+
+class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return await continuation(_completed(client_call_details), request_iterator)
+
+
+class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
+    async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return await continuation(_completed(client_call_details), request_iterator)
+
+
+def outgoing_interceptors() -> Sequence[grpc.aio.ClientInterceptor]:
+    """One interceptor for each kind of call: grpc.aio files an object under a single kind."""
+    return (_UnaryUnary(), _UnaryStream(), _StreamUnary(), _StreamStream())
