@@ -1,0 +1,163 @@
+"""The control plane as a process: builds everything and serves until it is told to stop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+
+from services.control.clock import Clock
+from services.control.event_log import EventLog
+from services.control.gateway.agent_peer import AgentPeer
+from services.control.gateway.app import Gateway, build_app
+from services.control.gateway.http_server import http_server
+from services.control.registry.health_check import HealthCheck, Probe
+from services.control.registry.peer_probe import PeerProbe
+from services.control.registry.registry import Registry
+from services.control.registry.servicer import RegistryServicer
+from services.control.settings import ControlSettings
+from services.control.telemetry.schema import MIGRATIONS
+from services.control.telemetry.servicer import ObservabilityServicer, OtlpTraceServicer, TelemetryServicer
+from services.control.telemetry.span import SpanRecord
+from services.control.telemetry.span_store import SpanStore
+from shared.errors import WaystationError
+from shared.pb import control_v1
+from shared.process import ready_file, run_process, stop_requested
+from shared.rpc.server import RpcServer
+from shared.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+SERVICE_NAMES = (
+    "waystation.control.v1.RegistryService",
+    "waystation.control.v1.TelemetryService",
+    "waystation.control.v1.ObservabilityService",
+    "opentelemetry.proto.collector.trace.v1.TraceService",
+)
+SWEEP_S = 0.5
+PRUNE_S = 600.0
+DAY_NS = 24 * 3600 * 10**9
+
+
+class Control:
+    """The control plane's parts, put together. Needs a running event loop."""
+
+    def __init__(self, settings: ControlSettings, clock: Clock, probe: Probe) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._work: set[asyncio.Task[None]] = set()
+        self.database = Database(settings.home / "control.db", MIGRATIONS, synchronous="NORMAL")
+        self.event_log = EventLog(clock.wall, max_bytes=settings.max_event_log_bytes)
+        self.spans = SpanStore(self.database, self._note_spans)
+        self.registry = Registry(clock, lease_s=settings.lease_s, on_lapse=self._note_lapse)
+        self.health_check = HealthCheck(self.registry, probe, interval_s=settings.health_check_s)
+        self.agent = AgentPeer(self.registry, settings.agent_address)
+        started = clock.monotonic()
+        self.gateway = Gateway(
+            self.registry, self.spans, self.event_log, self.agent, lambda: clock.monotonic() - started
+        )
+
+    def add_servicers(self, server: grpc.aio.Server) -> None:
+        """Add all that is served over gRPC."""
+        registry = RegistryServicer(self.registry, self.health_check, self._settings.heartbeat_s)
+        control_v1.add_RegistryServiceServicer_to_server(registry, server)
+        telemetry = TelemetryServicer(self.spans, self.event_log)
+        control_v1.add_TelemetryServiceServicer_to_server(telemetry, server)
+        control_v1.add_ObservabilityServiceServicer_to_server(ObservabilityServicer(), server)
+        add_otlp: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+        add_otlp(OtlpTraceServicer(self.spans), server)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the store open and the housekeeping going while the context lasts."""
+        self.database.open()
+        for work in (self._sweep(), self._prune(), self._log_registry(), self.health_check.run()):
+            self._start(work)
+        try:
+            yield
+        finally:
+            for task in self._work:
+                task.cancel()
+            await asyncio.gather(*self._work, return_exceptions=True)
+            await self.agent.close()
+            self.database.close()
+
+    def end_streams(self) -> None:
+        """Let every watcher of whatever kind come to its end."""
+        self.gateway.stopping.set()
+        self.event_log.close()
+        self.registry.close()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    def _note_spans(self, spans: Sequence[SpanRecord]) -> None:
+        for span in spans:
+            self.event_log.append(span)
+
+    def _note_lapse(self, instance_id: str) -> None:
+        logger.warning("the lease of %s lapsed", instance_id)
+        self._start(self._mark_lost(instance_id))
+
+    async def _mark_lost(self, instance_id: str) -> None:
+        try:
+            await self.spans.mark_lost(instance_id)
+        except WaystationError as error:
+            logger.error("spans of %s stay open: %s", instance_id, error)
+
+    async def _log_registry(self) -> None:
+        async for snapshot in self.registry.watch():
+            self.event_log.append(snapshot)
+
+    async def _sweep(self) -> None:
+        while True:
+            self.registry.expire()
+            await asyncio.sleep(SWEEP_S)
+
+    async def _prune(self) -> None:
+        while True:
+            oldest_ns = int(self._clock.wall() * 1e9 - self._settings.retention_days * DAY_NS)
+            try:
+                pruned = await self.spans.prune(oldest_ns, self._settings.max_spans)
+                logger.info("pruned %d spans", pruned)
+            except WaystationError as error:
+                logger.error("not pruned: %s", error)
+            await asyncio.sleep(PRUNE_S)
+
+
+@asynccontextmanager
+async def serving(
+    settings: ControlSettings, clock: Clock | None = None, probe: Probe | None = None
+) -> AsyncIterator[tuple[Control, int, int]]:
+    """Serve while the context lasts; yields the parts, the gRPC port and the HTTP port. Drains at the end."""
+    control = Control(settings, clock or Clock(), probe or PeerProbe())
+    async with control.running():
+        app = build_app(control.gateway, settings.allowed_hosts)
+        async with (
+            RpcServer(settings.host, settings.port, control.add_servicers, SERVICE_NAMES) as rpc,
+            http_server(app, settings.host, settings.http_port) as http_port,
+        ):
+            try:
+                yield control, rpc.port, http_port
+            finally:
+                control.end_streams()
+
+
+async def serve(settings: ControlSettings, instance_id: str) -> None:
+    """Serve until the process is told to stop."""
+    async with serving(settings) as (_, grpc_port, http_port):
+        host = settings.advertise_host or settings.host
+        logger.info(
+            "%s serves gRPC at %s:%d and HTTP at http://%s:%d", instance_id, host, grpc_port, host, http_port
+        )
+        with ready_file(settings.home, "control", f"{host}:{grpc_port}"):
+            await stop_requested()
+
+
+if __name__ == "__main__":
+    run_process(ControlSettings, serve)

@@ -1,0 +1,86 @@
+"""The control plane's own events: a bounded memory of the recent past that any number of readers share.
+
+A reader holds nothing but its cursor, so a slow one costs nothing; it is told when its past is gone.
+Cursors grow from one life of the process to the next, and stay below 2^53 so that JavaScript can hold them.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from services.control.registry.registry import Snapshot
+from services.control.signal import Signal
+from services.control.telemetry.span import SpanRecord
+
+MAX_EVENTS = 20_000
+EVENTS_PER_SECOND_OF_LIFE = 1_000_000
+ENTRY_BYTES = 1_000
+"""What an entry weighs besides its span's body, about."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened."""
+
+    cursor: int
+    payload: SpanRecord | Snapshot
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Tells a reader that events between two cursors are not to be had any more."""
+
+    after_cursor: int
+    """The reader's last."""
+    cursor: int
+    """The last one missing; reading goes on after it."""
+
+
+class EventLog:
+    """Numbered events. `now_s` is the wall clock; it is read once."""
+
+    def __init__(self, now_s: Callable[[], float], *, max_bytes: int = 32 * 1024 * 1024) -> None:
+        self._last = int(now_s()) * EVENTS_PER_SECOND_OF_LIFE
+        self._events: deque[Event] = deque()
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._signal = Signal()
+
+    @property
+    def last_cursor(self) -> int:
+        """The cursor of the newest event."""
+        return self._last
+
+    def append(self, payload: SpanRecord | Snapshot) -> None:
+        """Add an event and wake the readers; the oldest go when there are too many or they weigh too much."""
+        self._last += 1
+        self._events.append(Event(self._last, payload))
+        self._bytes += _weight(payload)
+        while len(self._events) > MAX_EVENTS or (self._bytes > self._max_bytes and len(self._events) > 1):
+            self._bytes -= _weight(self._events.popleft().payload)
+        self._signal.fire()
+
+    async def read(self, after_cursor: int) -> AsyncIterator[Event | Gap]:
+        """Yield the events after a cursor, then new ones until `close`; a `Gap` where some are gone."""
+        while not self._signal.is_closed:
+            # A cursor of the future is from a clock that was set back: where it was, nobody can say.
+            oldest = self._last - len(self._events)
+            if not oldest <= after_cursor <= self._last:
+                yield Gap(after_cursor, oldest)
+                after_cursor = oldest
+            elif after_cursor == self._last:
+                await self._signal.wait()
+            else:
+                event = self._events[after_cursor - oldest]
+                after_cursor = event.cursor
+                yield event
+
+    def close(self) -> None:
+        """End all readers."""
+        self._signal.close()
+
+
+def _weight(payload: SpanRecord | Snapshot) -> int:
+    return ENTRY_BYTES * (1 if isinstance(payload, SpanRecord) else 1 + len(payload.instances)) + (
+        len(payload.body) if isinstance(payload, SpanRecord) else 0
+    )

@@ -1,0 +1,83 @@
+"""The agent as the gateway sees it: found in the registry, asked over gRPC."""
+
+from collections.abc import AsyncGenerator
+
+import grpc
+
+from services.control.registry.registry import Registry
+from shared.errors import Unavailable, WaystationError
+from shared.pb import agent_v1, control_v1
+from shared.rpc.channel import open_channel
+from shared.rpc.status import peer_errors
+
+CALL_TIMEOUT_S = 5.0
+WATCH_TIMEOUT_S = 24 * 3600.0
+"""A run's watcher may stay for a day; then it comes back with its cursor."""
+REMEDY = "Start it with `waystation up`, or wait until it is back; spans and services are here meanwhile."
+
+_USABLE = (control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
+
+
+class AgentPeer:
+    """Asks the agent for runs. One channel is open at a time: to where the agent was seen last."""
+
+    def __init__(self, registry: Registry, fallback_address: str) -> None:
+        self._registry = registry
+        self._fallback_address = fallback_address
+        self._address = ""
+        self._channel: grpc.aio.Channel | None = None
+
+    async def list_runs(self, request: agent_v1.ListRunsRequest) -> agent_v1.ListRunsResponse:
+        """Raises what the agent raises, and `Unavailable` errors with a remedy when it is down."""
+        stub = await self._stub()
+        try:
+            with peer_errors("agent"):
+                return await stub.ListRuns(request, timeout=CALL_TIMEOUT_S)
+        except Unavailable as error:
+            raise _with_remedy(error) from error
+
+    async def get_run(self, run_id: str) -> agent_v1.Run:
+        """Raises `NotFound`, what else the agent raises, and `Unavailable` errors when it is down."""
+        stub = await self._stub()
+        try:
+            with peer_errors("agent"):
+                return (await stub.GetRun(agent_v1.GetRunRequest(run_id=run_id), timeout=CALL_TIMEOUT_S)).run
+        except Unavailable as error:
+            raise _with_remedy(error) from error
+
+    async def watch_run(self, run_id: str, after_sequence: int) -> AsyncGenerator[agent_v1.RunEvent, None]:
+        """Yield the run's events after a sequence number as they come. Raises as `get_run` does."""
+        stub = await self._stub()
+        request = agent_v1.WatchRunRequest(run_id=run_id, after_sequence=after_sequence)
+        call = stub.WatchRun(request, timeout=WATCH_TIMEOUT_S)
+        try:
+            with peer_errors("agent"):
+                async for response in call:
+                    yield response.event
+        except Unavailable as error:
+            raise _with_remedy(error) from error
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel:
+            await self._channel.close()
+
+    async def _stub(self) -> "agent_v1.AgentServiceAsyncStub":
+        address = self._find()
+        if self._channel is None or address != self._address:
+            # Watches on the old channel end with it: where it led there is no agent any more.
+            await self.close()
+            self._address, self._channel = address, open_channel(address)
+        return agent_v1.AgentServiceStub(self._channel)
+
+    def _find(self) -> str:
+        agents = self._registry.snapshot("agent").instances
+        usable = [agent for agent in agents if agent.health.state in _USABLE]
+        return next((agent.address for agent in (*usable, *agents)), self._fallback_address)
+
+
+def _with_remedy(error: WaystationError) -> WaystationError:
+    error.remedy = REMEDY
+    return error

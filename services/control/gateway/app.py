@@ -1,0 +1,210 @@
+"""The HTTP API: thin routes over the registry, the spans, the events and the agent."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Header, Query
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from services.control.event_log import EventLog
+from services.control.gateway.agent_peer import AgentPeer
+from services.control.gateway.api_page import api_page, describe, stream_response
+from services.control.gateway.failures import add_failure_handlers
+from services.control.gateway.host_guard import HostGuard
+from services.control.gateway.mapping import error_view, run_view, service_list, span_view
+from services.control.gateway.status_page import status_page
+from services.control.gateway.streams import control_events, event_stream, read_cursor, run_events
+from services.control.gateway.views import (
+    CONTROL_STREAM,
+    RUN_STREAM,
+    ErrorView,
+    GatewayHealth,
+    RunList,
+    RunState,
+    RunView,
+    ServiceList,
+    SpanList,
+)
+from services.control.registry.registry import Registry
+from services.control.telemetry.span import is_trace_id
+from services.control.telemetry.span_store import SpanFilter, SpanPage, SpanStore
+from shared.errors import WaystationError
+from shared.pb import agent_v1, control_v1
+
+VERSION = "0.1.0"
+RECENT_RUNS = 20
+FAILURES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorView, "description": "What went wrong"}
+}
+
+LastEventId = Annotated[str | None, Header(description="The id of the last event that the reader has")]
+After = Annotated[str | None, Query(description="The same, for readers that cannot set the header")]
+PageSize = Annotated[int, Query(ge=0, le=10_000, description="0 means 1,000")]
+RunPageSize = Annotated[int, Query(ge=0, le=500, description="0 means 50")]
+PageToken = Annotated[str, Query(max_length=500, description="From the page before")]
+Text = Annotated[str, Query(max_length=500)]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What the routes work with."""
+
+    registry: Registry
+    spans: SpanStore
+    event_log: EventLog
+    agent: AgentPeer
+    uptime_s: Callable[[], float]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process stops: streams say so and end."""
+
+
+def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
+    """The whole HTTP door."""
+    app = FastAPI(
+        title="Waystation",
+        version=VERSION,
+        description="What the mesh is, does and did. Times are UTC; cursors are opaque texts that grow.",
+        docs_url=None,  # FastAPI's own page loads its parts from elsewhere
+        redoc_url=None,
+        openapi_url=None,
+    )
+    for router in (
+        _service_routes(gateway),
+        _run_routes(gateway),
+        _event_routes(gateway),
+        _pages(gateway, app),
+    ):
+        app.include_router(router)
+    add_failure_handlers(app)
+    return HostGuard(app, allowed_hosts)
+
+
+def _service_routes(gateway: Gateway) -> APIRouter:
+    router = APIRouter(prefix="/api", responses=FAILURES)
+
+    @router.get("/health")
+    async def get_health() -> GatewayHealth:
+        """How the control plane is."""
+        instances = gateway.registry.snapshot().instances
+        return GatewayHealth(
+            state="serving",
+            version=VERSION,
+            uptime_s=gateway.uptime_s(),
+            service_count=len(instances),
+            serving_count=sum(each.health.state == control_v1.Health.STATE_SERVING for each in instances),
+            span_count=await gateway.spans.count(),
+            pending_span_count=gateway.spans.pending,
+            cursor=str(gateway.event_log.last_cursor),
+        )
+
+    @router.get("/services")
+    async def list_services() -> ServiceList:
+        """All registered processes with their health."""
+        cursor = gateway.event_log.last_cursor
+        return service_list(gateway.registry.snapshot(), cursor)
+
+    return router
+
+
+def _run_routes(gateway: Gateway) -> APIRouter:
+    router = APIRouter(prefix="/api/runs", responses=FAILURES)
+
+    @router.get("")
+    async def list_runs(
+        page_size: RunPageSize = 0,
+        page_token: PageToken = "",
+        state: Annotated[list[RunState] | None, Query(description="Only runs in one of these states")] = None,
+        thread_id: Text = "",
+        workflow: Text = "",
+        tenant: Text = "",
+        text: Text = "",
+    ) -> RunList:
+        """Runs, newest first, as the agent has them. 503 while the agent is down."""
+        states = [agent_v1.Run.State.Value(f"STATE_{name.upper()}") for name in state or ()]
+        request = agent_v1.ListRunsRequest(
+            page_size=page_size,
+            page_token=page_token,
+            states=states,
+            thread_id=thread_id,
+            workflow=workflow,
+            tenant=tenant,
+            text=text,
+        )
+        response = await gateway.agent.list_runs(request)
+        return RunList(
+            runs=[run_view(run) for run in response.runs], next_page_token=response.next_page_token
+        )
+
+    @router.get("/{run_id}")
+    async def get_run(run_id: str) -> RunView:
+        """A run as it is now."""
+        return run_view(await gateway.agent.get_run(run_id))
+
+    @router.get("/{run_id}/spans")
+    async def list_run_spans(run_id: str, page_size: PageSize = 0, page_token: PageToken = "") -> SpanList:
+        """A run's spans, oldest first, with those of its trace that belong to no other run.
+
+        A trace id may stand in place of the run id. Works while the agent is down.
+        """
+        wanted = SpanFilter(trace_id=run_id) if is_trace_id(run_id) else SpanFilter(around_run_id=run_id)
+        cursor = gateway.event_log.last_cursor
+        return _span_list(await gateway.spans.page(wanted, page_size, page_token), cursor)
+
+    @router.get(
+        "/{run_id}/events",
+        response_class=Response,
+        responses=stream_response(RUN_STREAM, "The run's events, then `end`"),
+    )
+    async def watch_run(run_id: str, last_event_id: LastEventId = None, after: After = None) -> Response:
+        """A run's events as server-sent events, those of the past first; ids are sequence numbers."""
+        cursor = read_cursor(last_event_id, after)
+        run = await gateway.agent.get_run(run_id)
+        return event_stream(run_events(gateway.agent, run, cursor or 0, gateway.stopping))
+
+    return router
+
+
+def _span_list(found: SpanPage, cursor: int) -> SpanList:
+    spans = [span_view(span) for span in found.spans]
+    return SpanList(spans=spans, next_page_token=found.next_page_token, cursor=str(cursor))
+
+
+def _event_routes(gateway: Gateway) -> APIRouter:
+    router = APIRouter(prefix="/api", responses=FAILURES)
+
+    @router.get(
+        "/events",
+        response_class=Response,
+        responses=stream_response(CONTROL_STREAM, "Events until the process stops, then `end`"),
+    )
+    async def watch_events(last_event_id: LastEventId = None, after: After = None) -> Response:
+        """Changes of services and spans as server-sent events, after a cursor or from now on."""
+        return event_stream(control_events(gateway.event_log, read_cursor(last_event_id, after)))
+
+    return router
+
+
+def _pages(gateway: Gateway, app: FastAPI) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def show_status() -> Response:
+        services = service_list(gateway.registry.snapshot(), 0).services
+        try:
+            found = await gateway.agent.list_runs(agent_v1.ListRunsRequest(page_size=RECENT_RUNS))
+        except WaystationError as error:
+            return status_page(services, error_view(error))
+        return status_page(services, [run_view(run) for run in found.runs])
+
+    @router.get("/docs")
+    async def show_api() -> Response:
+        return api_page(describe(app, (*CONTROL_STREAM, *RUN_STREAM)))
+
+    @router.get("/openapi.json")
+    async def get_openapi() -> Response:
+        return JSONResponse(describe(app, (*CONTROL_STREAM, *RUN_STREAM)))
+
+    return router

@@ -1,0 +1,62 @@
+"""uvicorn inside our event loop: bound before it serves, and stopped by us, not by signals."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.errors import StorageUnavailable
+
+DRAIN_S = 5
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # the process has its own handlers
+        yield
+
+
+@asynccontextmanager
+async def http_server(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
+    """Serve `app` while the context lasts; yields the bound port. Raises `StorageUnavailable` when taken.
+
+    Streams must end by themselves when the context does; others are cut off after `DRAIN_S` seconds.
+    """
+    with _bound_socket(host, port) as bound:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=DRAIN_S,
+            server_header=False,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        try:
+            yield bound.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        raise StorageUnavailable(
+            f"Port {port} on {host} cannot be had: {error.strerror}.",
+            remedy="Stop the process that has it, or set WAYSTATION_CONTROL_HTTP_PORT.",
+            port=port,
+        ) from None
+    return bound

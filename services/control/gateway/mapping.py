@@ -1,0 +1,180 @@
+"""From what the control plane has, and what the agent sends, to the views."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.control.gateway.views import (
+    ErrorView,
+    ProcessHealth,
+    RunErrorView,
+    RunEventView,
+    RunView,
+    ServiceList,
+    ServiceView,
+    SpanEventView,
+    SpanLinkView,
+    SpanView,
+)
+from services.control.registry.registry import Snapshot
+from services.control.telemetry.span import SpanRecord
+from shared.errors import WaystationError
+from shared.pb import agent_v1, common_v1, control_v1
+
+TERMINAL = (agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Run.STATE_CANCELLED)
+
+
+def error_view(error: WaystationError) -> ErrorView:
+    """The JSON of an error."""
+    return ErrorView(reason=error.reason, message=error.message, remedy=error.remedy, metadata=error.metadata)
+
+
+def service_list(snapshot: Snapshot, cursor: int) -> ServiceList:
+    """The registry as JSON; example requests are counted, not sent."""
+    services = [_service(instance) for instance in snapshot.instances]
+    return ServiceList(services=services, version=snapshot.version, cursor=str(cursor))
+
+
+def _service(instance: control_v1.ServiceInstance) -> ServiceView:
+    descriptor = instance.descriptor
+    return ServiceView(
+        instance_id=instance.instance_id,
+        name=descriptor.name,
+        kind=instance.kind,
+        address=instance.address,
+        description=descriptor.description,
+        version=descriptor.version,
+        tags=list(descriptor.tags),
+        roles=list(descriptor.roles),
+        example_count=len(descriptor.examples),
+        health=_health(instance.health),
+        register_time=instance.register_time.ToDatetime(UTC),
+        heartbeat_time=instance.heartbeat_time.ToDatetime(UTC),
+        lease_expire_time=instance.lease_expire_time.ToDatetime(UTC),
+        pid=instance.pid,
+    )
+
+
+def _health(health: control_v1.Health) -> ProcessHealth:
+    lag = health.event_loop_lag
+    return ProcessHealth(
+        state=_short(control_v1.Health.State, health.state, "STATE_"),
+        message=health.message,
+        cpu=health.cpu,
+        rss_bytes=health.rss_bytes,
+        threads=health.threads,
+        open_files=health.open_files,
+        event_loop_lag_ms=lag.seconds * 1e3 + lag.nanos / 1e6,
+        in_flight=health.in_flight,
+    )
+
+
+def span_view(span: SpanRecord) -> SpanView:
+    """A stored span as JSON."""
+    contents = span.contents()
+    return SpanView(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        name=span.name,
+        service=span.service,
+        instance_id=span.instance_id,
+        kind=span.kind,  # type: ignore[arg-type]  # the ways in let no other kind or state through
+        state=span.state,  # type: ignore[arg-type]
+        status_message=span.status_message,
+        start_unix_ms=_ms(span.start_ns),
+        end_unix_ms=None if span.end_ns is None else _ms(span.end_ns),
+        run_id=span.run_id,
+        thread_id=span.thread_id,
+        correlation_id=span.correlation_id,
+        attributes=contents["attributes"],
+        events=[
+            SpanEventView(
+                name=event["name"], time_unix_ms=_ms(event["time_ns"]), attributes=event["attributes"]
+            )
+            for event in contents["events"]
+        ],
+        links=[SpanLinkView(**link) for link in contents["links"]],
+    )
+
+
+def run_view(run: agent_v1.Run) -> RunView:
+    """A run as JSON."""
+    return RunView(
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        workflow=run.workflow,
+        query=run.query,
+        state=_short(agent_v1.Run.State, run.state, "STATE_"),
+        answer=run.answer,
+        error=_run_error(run.error) if run.HasField("error") else None,
+        effort=_short(common_v1.Effort, run.effort, "EFFORT_"),
+        tenant=run.tenant,
+        correlation_id=run.correlation_id,
+        trace_id=run.trace_id,
+        create_time=_time(run, "create_time"),
+        update_time=_time(run, "update_time"),
+        end_time=_time(run, "end_time"),
+        hop_count=run.hop_count,
+        remaining_hops=run.remaining_hops,
+        current_cycle=run.current_cycle,
+        max_cycles=run.max_cycles,
+        attempt_count=run.attempt_count,
+        epoch=run.epoch,
+        last_sequence=run.last_sequence,
+        has_unresolved_review=run.has_unresolved_review,
+        usage=_json(run.usage),
+        questions=[_json(question) for question in run.questions],
+        citations=[_json(citation) for citation in run.citations],
+    )
+
+
+def _run_error(error: agent_v1.RunError) -> RunErrorView:
+    return RunErrorView(
+        reason=_short(common_v1.ErrorReason, error.reason, "ERROR_REASON_").upper(),
+        message=error.message,
+        remedy=error.remedy,
+        metadata=dict(error.metadata),
+    )
+
+
+def run_event_view(event: agent_v1.RunEvent) -> RunEventView:
+    """An event of a run as JSON; a payload of a newer agent has the type `unknown`."""
+    kind = event.WhichOneof("payload")
+    return RunEventView(
+        run_id=event.run_id,
+        sequence=event.sequence,
+        create_time=event.create_time.ToDatetime(UTC),
+        correlation_id=event.correlation_id,
+        trace_id=event.trace_id,
+        span_id=event.span_id,
+        type=kind or "unknown",
+        payload=_json(getattr(event, kind)) if kind else {},
+    )
+
+
+def is_last_event(event: agent_v1.RunEvent) -> bool:
+    """Whether nothing can follow the event in its run."""
+    return event.HasField("state_changed") and event.state_changed.run.state in TERMINAL
+
+
+def _json(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def _time(message: Message, field: str) -> datetime | None:
+    timestamp: Timestamp = getattr(message, field)
+    return timestamp.ToDatetime(UTC) if message.HasField(field) else None
+
+
+def _short(enum: Any, value: int, prefix: str) -> Any:
+    # a value of a newer peer has no name here
+    name = enum.Name(value) if value in enum.values() else f"{prefix}UNSPECIFIED"
+    return name.removeprefix(prefix).lower()
+
+
+def _ms(ns: int) -> float:
+    return ns // 1_000 / 1_000

@@ -1,0 +1,280 @@
+"""The shapes of the HTTP API's answers and events; the OpenAPI document is made from them."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+RunState = Literal[
+    "unspecified",
+    "pending",
+    "running",
+    "input_required",
+    "paused",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "lost",
+]
+ServiceState = Literal["unspecified", "serving", "degraded", "not_serving", "draining"]
+
+
+class ErrorView(BaseModel):
+    """What went wrong and what to do about it."""
+
+    reason: str
+    """A stable name out of `ErrorReason`."""
+    message: str
+    remedy: str = ""
+    metadata: dict[str, str] = {}
+
+
+class ProcessHealth(BaseModel):
+    """How a registered process is."""
+
+    state: ServiceState
+    message: str
+    """Why it is not well."""
+    cpu: float
+    """Share of one core."""
+    rss_bytes: int
+    threads: int
+    open_files: int
+    event_loop_lag_ms: float
+    in_flight: int
+
+
+class ServiceView(BaseModel):
+    """A registered process."""
+
+    instance_id: str
+    name: str
+    kind: str
+    address: str
+    description: str
+    version: str
+    tags: list[str]
+    roles: list[str]
+    example_count: int
+    health: ProcessHealth
+    register_time: datetime
+    heartbeat_time: datetime
+    lease_expire_time: datetime
+    pid: int
+
+
+class ServiceList(BaseModel):
+    """All registered processes."""
+
+    services: list[ServiceView]
+    version: int
+    """Grows with each change of the list."""
+    cursor: str
+    """Follow `/api/events` after it to hear of all later changes."""
+
+
+class RunErrorView(BaseModel):
+    """Why a run failed."""
+
+    reason: str
+    message: str
+    remedy: str
+    metadata: dict[str, str]
+
+
+class RunView(BaseModel):
+    """One pass of a workflow over a thread."""
+
+    run_id: str
+    thread_id: str
+    workflow: str
+    query: str
+    state: RunState
+    answer: str
+    error: RunErrorView | None
+    effort: str
+    tenant: str
+    correlation_id: str
+    trace_id: str
+    create_time: datetime | None
+    update_time: datetime | None
+    end_time: datetime | None
+    hop_count: int
+    remaining_hops: int
+    current_cycle: int
+    max_cycles: int
+    attempt_count: int
+    epoch: int
+    last_sequence: int
+    has_unresolved_review: bool
+    usage: dict[str, Any]
+    """The message `Usage` as JSON."""
+    questions: list[dict[str, Any]]
+    """Messages `Question` as JSON."""
+    citations: list[dict[str, Any]]
+    """Messages `Citation` as JSON."""
+
+
+class RunList(BaseModel):
+    """Runs, newest first."""
+
+    runs: list[RunView]
+    next_page_token: str
+
+
+class SpanEventView(BaseModel):
+    """Something noted within a span."""
+
+    name: str
+    time_unix_ms: float
+    attributes: dict[str, Any]
+
+
+class SpanLinkView(BaseModel):
+    """A span in another place that this one belongs with."""
+
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+
+
+class SpanView(BaseModel):
+    """A span, ended or not."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    name: str
+    service: str
+    instance_id: str
+    kind: Literal["internal", "server", "client", "producer", "consumer"]
+    state: Literal["running", "ok", "error", "lost"]
+    status_message: str
+    start_unix_ms: float
+    """Milliseconds since 1970, with microseconds as the fraction."""
+    end_unix_ms: float | None
+    """None while the span runs, and for one whose process died."""
+    run_id: str | None
+    thread_id: str | None
+    correlation_id: str | None
+    attributes: dict[str, Any]
+    events: list[SpanEventView]
+    links: list[SpanLinkView]
+
+
+class SpanList(BaseModel):
+    """Spans, oldest first."""
+
+    spans: list[SpanView]
+    next_page_token: str
+    cursor: str
+    """Follow `/api/events` after it to hear of all later changes."""
+
+
+class GatewayHealth(BaseModel):
+    """How the control plane is."""
+
+    state: Literal["serving"]
+    version: str
+    uptime_s: float
+    service_count: int
+    serving_count: int
+    span_count: int
+    """About how many spans are stored."""
+    pending_span_count: int
+    """Spans that wait for the disk."""
+    cursor: str
+
+
+class Cursor(BaseModel):
+    """Where a reader of `/api/events` stands."""
+
+    cursor: str
+
+
+class Missed(BaseModel):
+    """Events that are not to be had any more: fetch the state again."""
+
+    after: str
+    until: str
+
+
+class End(BaseModel):
+    """Why a stream ends. After `finished` nothing more will come; otherwise come back with the last id."""
+
+    reason: Literal["finished", "interrupted", "shutting_down"]
+    error: ErrorView | None = None
+
+
+class RunEventView(BaseModel):
+    """One thing that happened in a run."""
+
+    run_id: str
+    sequence: int
+    create_time: datetime
+    correlation_id: str
+    trace_id: str
+    span_id: str
+    type: str
+    """The name of the payload in the message `RunEvent`, such as `decision_made`."""
+    payload: dict[str, Any]
+    """The payload as JSON, with the field names of the proto."""
+
+
+class ReadySse(BaseModel):
+    """First on `/api/events`."""
+
+    event: Literal["ready"]
+    id: str
+    data: Cursor
+
+
+class RegistryChangedSse(BaseModel):
+    """The list of services changed."""
+
+    event: Literal["registry_changed"]
+    id: str
+    data: ServiceList
+
+
+class SpanStartedSse(BaseModel):
+    """A span started."""
+
+    event: Literal["span_started"]
+    id: str
+    data: SpanView
+
+
+class SpanEndedSse(BaseModel):
+    """A span ended, or was lost with its process."""
+
+    event: Literal["span_ended"]
+    id: str
+    data: SpanView
+
+
+class MissedSse(BaseModel):
+    """The reader was too slow or away for too long."""
+
+    event: Literal["missed"]
+    id: str
+    data: Missed
+
+
+class RunEventSse(BaseModel):
+    """An event of a run; `event` is the payload's type and `id` the sequence number."""
+
+    event: str
+    id: str
+    data: RunEventView
+
+
+class EndSse(BaseModel):
+    """Last on every stream; it has no id."""
+
+    event: Literal["end"]
+    data: End
+
+
+CONTROL_STREAM = (ReadySse, RegistryChangedSse, SpanStartedSse, SpanEndedSse, MissedSse, EndSse)
+RUN_STREAM = (RunEventSse, EndSse)
