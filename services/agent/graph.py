@@ -1,0 +1,51 @@
+"""Wiring only: the `auto` workflow as a LangGraph graph."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from services.agent.arbitrator import Thresholds
+from services.agent.nodes.call_capability import call_capability
+from services.agent.nodes.decide_next import decide_next, next_step
+from services.agent.nodes.recommend_route import recommend_route
+from services.agent.nodes.respond import respond
+from services.agent.ports import Ports
+from services.agent.state import RunContext, RunState
+
+Graph = CompiledStateGraph[RunState, RunContext, RunState, RunState]
+
+AUTO = "auto"
+AUTO_DESCRIPTION = "Recommends, decides, calls up to three services one after the other, and answers."
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of the steps."""
+
+    thresholds: Thresholds
+    arbitrate_timeout_s: float
+    hop_timeout_s: float
+    respond_timeout_s: float
+
+
+def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -> Graph:
+    """recommend → arbitrate → (hop → arbitrate)* → respond."""
+    graph = StateGraph(RunState, RunContext)
+    graph.add_node("recommend_route", recommend_route(ports))
+    graph.add_node("decide_next", decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s))
+    graph.add_node("call_capability", call_capability(ports, limits.hop_timeout_s))
+    graph.add_node("respond", respond(ports, limits.respond_timeout_s))
+    graph.add_edge(START, "recommend_route")
+    graph.add_edge("recommend_route", "decide_next")
+    graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])
+    graph.add_edge("call_capability", "decide_next")
+    graph.add_edge("respond", END)
+    return graph.compile(checkpointer=saver, name=AUTO)
+
+
+def recursion_limit(max_hops: int) -> int:
+    """Steps that a run of `max_hops` may take: a bound of ours, not the library's."""
+    return 2 * max_hops + 4

@@ -1,0 +1,1 @@
+"""The steps of a run, one a file. They import state and ports, never the graph, never gRPC."""

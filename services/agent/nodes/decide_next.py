@@ -1,0 +1,74 @@
+"""The step that asks the arbitrator, and the pure routing on what it decided."""
+
+import time
+from datetime import timedelta
+from typing import Literal
+
+from langgraph.runtime import Runtime
+
+from services.agent.arbitrator import Thresholds, arbitrate
+from services.agent.nodes.recommend_route import Node
+from services.agent.ports import Ports
+from services.agent.spans import run_span
+from services.agent.state import Decision, RunContext, RunState
+from shared.pb import agent_v1
+from shared.telemetry import attributes
+
+_ACTIONS = {
+    "call": agent_v1.Decision.ACTION_CALL,
+    "answer": agent_v1.Decision.ACTION_ANSWER,
+    "clarify": agent_v1.Decision.ACTION_CLARIFY,
+}
+_SOURCES = {
+    "model": agent_v1.Decision.SOURCE_MODEL,
+    "policy": agent_v1.Decision.SOURCE_POLICY,
+    "fallback": agent_v1.Decision.SOURCE_FALLBACK,
+}
+
+
+def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
+    """Build the node: it writes `decision`."""
+
+    async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
+        run_context, started = runtime.context, time.perf_counter()
+        with run_span(attributes.SPAN_ARBITRATE, run_context) as span:
+            model = ports.chat_models[state["effort"]]
+            arbitration = await arbitrate(state, ports.directory.services(), model, thresholds, timeout_s)
+            decision = arbitration.decision
+            span.set_attributes(
+                {
+                    attributes.DECISION_ACTION: decision["action"],
+                    attributes.DECISION_CAPABILITY: decision["capability"] or "none",
+                    attributes.DECISION_SOURCE: decision["source"],
+                    attributes.DECISION_REASON: decision["reason"],
+                    attributes.HOP_COUNT: len(state["hops"]),
+                    attributes.HOP_REMAINING: state["remaining_hops"],
+                    attributes.ROUTER_RECOMMENDED: state["recommendation"]["top"] or "none",
+                    attributes.ROUTER_CONFIDENCE: state["recommendation"]["confidence"],
+                }
+            )
+            message = decision_to_proto(decision, state, time.perf_counter() - started)
+            ports.events.emit(run_context.run_id, agent_v1.DecisionMade(decision=message))
+        return RunState(decision=decision)
+
+    return node
+
+
+def next_step(state: RunState) -> Literal["call_capability", "respond"]:
+    """Where the decision leads."""
+    return "call_capability" if state["decision"]["action"] == "call" else "respond"
+
+
+def decision_to_proto(decision: Decision, state: RunState, seconds: float) -> agent_v1.Decision:
+    """The message for a decision that took `seconds`."""
+    message = agent_v1.Decision(
+        action=_ACTIONS[decision["action"]],
+        capability=decision["capability"],
+        task=state["query"] if decision["action"] == "call" else "",
+        reason=decision["reason"],
+        source=_SOURCES[decision["source"]],
+        remaining_hops=state["remaining_hops"],
+        is_override=decision["is_override"],
+    )
+    message.latency.FromTimedelta(timedelta(seconds=seconds))
+    return message

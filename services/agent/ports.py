@@ -1,0 +1,76 @@
+"""What the nodes need of the world."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from services.agent.state import Recommendation, RunContext
+from shared.capability import Artifact, Descriptor, Output
+from shared.capability.service import Effort
+from shared.models.chat import ChatModel
+
+
+class Router(Protocol):
+    """Says which services fit a query."""
+
+    async def recommend(self, query: str) -> Recommendation:
+        """Score the query against the services that are there and healthy."""
+        ...
+
+
+class Directory(Protocol):
+    """Knows the capability services that are there and healthy."""
+
+    def services(self) -> Sequence[Descriptor]:
+        """What can be called now."""
+        ...
+
+    def address_of(self, capability: str) -> str:
+        """Where the next call to it goes; "" when it is not there."""
+        ...
+
+
+class Capabilities(Protocol):
+    """Calls capability services."""
+
+    def invoke(self, capability: str, task: "HopTask", run_context: RunContext) -> AsyncIterator[Output]:
+        """Call it and stream its outputs. Raises from `shared.errors`, within `task.timeout_s`."""
+        ...
+
+
+@dataclass(frozen=True)
+class HopTask:
+    """What a hop is to do."""
+
+    text: str
+    effort: Effort
+    idempotency_key: str
+    hop_index: int
+    remaining_hops: int
+    timeout_s: float
+    context: tuple[Artifact, ...] = ()
+
+
+class Events(Protocol):
+    """Takes what happens in a run."""
+
+    def emit(self, run_id: str, payload: Message) -> None:
+        """Number, store and publish a payload of `RunEvent`. Never blocks."""
+        ...
+
+    def emit_text(self, run_id: str, text: str, step: str, hop_index: int) -> None:
+        """Publish a piece of text; small pieces in quick succession become one event."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything that the nodes are built with."""
+
+    router: Router
+    directory: Directory
+    capabilities: Capabilities
+    events: Events
+    chat_models: Mapping[Effort, ChatModel]

@@ -1,0 +1,99 @@
+"""What the chat model is told. Fixed text first, so that the server's prompt cache holds it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from services.agent.state import Hop, RunState, Turn
+from shared.capability import Descriptor
+from shared.models.chat import ChatMessage
+
+MAX_TURNS = 4
+MAX_TURN_CHARS = 300
+MAX_RESULT_CHARS = 400
+
+ARBITRATE = """You are the arbitrator of an agent mesh. Decide the next step for the user's request.
+Actions:
+- call: one of the services below must do work. Prefer the router's recommendation when its confidence is high.
+- answer: small talk, or the results so far already answer the request.
+- clarify: the request cannot be understood; ask one question.
+Services:
+{services}
+Reply as JSON: reason (at most 15 words), action, capability (a service, or "none"), question (only for clarify)."""
+
+ANSWER = """You are Waystation, a friendly assistant that works through services: {services}.
+Answer briefly, in the user's language. Say so when you do not know something. Never invent facts or sources."""
+
+COMPOSE = "Write the final answer to the request from the results below, and from nothing else. Be brief."
+
+
+def decision_schema(services: Sequence[Descriptor]) -> dict[str, Any]:
+    """JSON Schema of a decision; only services that are there can be named."""
+    names = [service.name for service in services]
+    return {
+        "title": "decision",
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string", "maxLength": 160},
+            "action": {"enum": ["call", "answer", "clarify"]},
+            "capability": {"enum": [*names, "none"]},
+            "question": {"type": "string", "maxLength": 200},
+        },
+        "required": ["reason", "action", "capability"],
+        "additionalProperties": False,
+    }
+
+
+def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[ChatMessage]:
+    """The arbitrator's prompt: services, conversation, request, router, results, remaining hops."""
+    listed = "\n".join(f"- {service.name}: {service.description}" for service in services) or "- none"
+    recommendation = state["recommendation"]
+    router = {
+        "recommended": recommendation["top"] or "none",
+        "confidence": round(recommendation["confidence"], 2),
+        "others": {
+            item["service"]: round(item["confidence"], 2)
+            for item in recommendation["candidates"]
+            if item["service"] != recommendation["top"]
+        },
+    }
+    parts = [
+        *_conversation(state.get("conversation", [])),
+        f"Request: {state['query']}",
+        f"Router: {json.dumps(router)}",
+        *(_result(index, hop) for index, hop in enumerate(state["hops"], 1)),
+        f"Remaining hops: {state['remaining_hops']}",
+    ]
+    if state["hops"]:
+        parts.append("Choose answer unless a part of the request is still open.")
+    return [ChatMessage("system", ARBITRATE.format(services=listed)), ChatMessage("user", "\n".join(parts))]
+
+
+def answer_messages(state: RunState, services: Sequence[Descriptor]) -> list[ChatMessage]:
+    """The prompt for an answer without a hop, or after hops that failed."""
+    names = ", ".join(service.name for service in services) or "none at the moment"
+    messages = [ChatMessage("system", ANSWER.format(services=names))]
+    for turn in state.get("conversation", [])[-MAX_TURNS:]:
+        messages += [
+            ChatMessage("user", turn["query"][:MAX_TURN_CHARS]),
+            ChatMessage("assistant", turn["answer"][:MAX_TURN_CHARS]),
+        ]
+    return [*messages, ChatMessage("user", state["query"])]
+
+
+def compose_messages(query: str, hops: Sequence[Hop]) -> list[ChatMessage]:
+    """The prompt for an answer made of several results."""
+    results = "\n\n".join(f"Result of {hop['capability']}:\n{hop['text'][: 3 * MAX_RESULT_CHARS]}" for hop in hops)
+    return [ChatMessage("system", COMPOSE), ChatMessage("user", f"Request: {query}\n\n{results}")]
+
+
+def _conversation(turns: Sequence[Turn]) -> list[str]:
+    return [
+        f"Earlier: {turn['query'][:MAX_TURN_CHARS]} -> {turn['answer'][:MAX_TURN_CHARS]}" for turn in turns[-MAX_TURNS:]
+    ]
+
+
+def _result(number: int, hop: Hop) -> str:
+    if hop["error"]:
+        return f"Result {number}, {hop['capability']} failed: {hop['message'][:MAX_RESULT_CHARS]}"
+    return f"Result {number}, {hop['capability']} ({hop['outcome']}): {hop['text'][:MAX_RESULT_CHARS]}"

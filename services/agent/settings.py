@@ -1,0 +1,33 @@
+"""The agent's settings."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared.settings import DEFAULT_DOORS, Settings
+
+
+class AgentSettings(Settings):
+    """What the agent needs to know."""
+
+    section: ClassVar[str] = "agent"
+
+    port: int = Field(default=DEFAULT_DOORS["agent"], ge=0, le=65535)
+    router: Literal["embedding", "generative", "heuristic"] = "embedding"
+    """What recommends; `generative` asks `router_model_name` at `model_url`."""
+    router_model_name: str = ""
+    """The model of the generative router; empty means the low-effort model."""
+    max_hops: int = Field(default=3, ge=1, le=10)
+    """Hops of one `auto` run."""
+    policy_confidence: float = Field(default=0.8, ge=0, le=1)
+    """From here on a low-effort request follows the router without asking a model."""
+    safe_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Below it a fallback does not call the recommended service."""
+    run_timeout_s: float = Field(default=900, gt=0)
+    hop_timeout_s: float = Field(default=240, gt=0)
+    arbitrate_timeout_s: float = Field(default=60, gt=0)
+    respond_timeout_s: float = Field(default=120, gt=0)
+    max_live_runs: int = Field(default=256, ge=1)
+    """Runs that may be under way at once; a further one is refused."""
+    max_attempts: int = Field(default=3, ge=1)
+    """How often a run is taken up after a crash before it counts as poison."""
