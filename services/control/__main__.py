@@ -29,7 +29,7 @@ from shared.process import ready_file, run_process, stop_requested
 from shared.rpc.server import RpcServer
 from shared.storage.database import Database
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("services.control")
 
 SERVICE_NAMES = (
     "waystation.control.v1.RegistryService",

@@ -1,4 +1,4 @@
-"""The OpenAPI document with the streams' payloads in it, and a page for it that loads nothing from elsewhere."""
+"""The OpenAPI document with the streams' payloads in it, and a page for it that loads nothing else."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ REF = "#/components/schemas/"
 
 
 def stream_response(models: Iterable[type[BaseModel]], description: str) -> dict[int | str, dict[str, Any]]:
-    """What a route says of a stream: each event is one of `models`; `event` and `id` are lines of their own."""
+    """What a route says of a stream: its events, whose `event` and `id` are lines of their own."""
     schema = {"oneOf": [{"$ref": f"{REF}{model.__name__}"} for model in models]}
     return {200: {"description": description, "content": {"text/event-stream": {"schema": schema}}}}
 

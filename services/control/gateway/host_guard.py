@@ -1,4 +1,4 @@
-"""Refuses what a foreign web page could have sent, and bodies that are too large, before anything reads them."""
+"""Refuses what a foreign web page could have sent, and bodies that are too large, before they are read."""
 
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit

@@ -87,6 +87,8 @@ class TelemetryServicer(control_v1.TelemetryServiceServicer):
     ) -> AsyncIterator[control_v1.WatchSpansResponse]:
         wanted = filter_from_proto(request.filter)
         after = request.after_cursor or self._event_log.last_cursor
+        # tells the reader that from now on it misses nothing
+        await context.send_initial_metadata(())
         async for event in self._event_log.read(after):
             if isinstance(event, Gap):
                 raise LimitExceeded(

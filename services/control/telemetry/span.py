@@ -41,7 +41,7 @@ class SpanRecord(NamedTuple):
     correlation_id: str | None
     instance_id: str
     body: bytes
-    """JSON: {attributes: {…}, events: [{name, time_ns, attributes}], links: [{trace_id, span_id, attributes}]}."""
+    """JSON of attributes, events (name, time_ns, attributes) and links (trace_id, span_id, attributes)."""
 
     def contents(self) -> dict[str, Any]:
         """The decoded `body`."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from google.protobuf.json_format import MessageToDict, SerializeToJsonError
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -42,7 +42,7 @@ def start_from_proto(span: control_v1.Span, instance_id: str) -> SpanRecord:
         raise _bad("start_time", "a time from 1970 until 2262")
     try:
         attributes = MessageToDict(span.attributes)
-    except SerializeToJsonError:
+    except ValueError:
         raise _bad("attributes", "JSON values, no NaN or infinity") from None
     body = orjson.dumps({"attributes": attributes, "events": [], "links": []})
     if len(body) > MAX_BODY_BYTES:

@@ -1,0 +1,472 @@
+"""The whole control plane over real gRPC and real HTTP, with a real exporter and a fake agent."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from httpx_sse import ServerSentEvent as Sse
+from httpx_sse import aconnect_sse
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from services.control.__main__ import Control, serving
+from services.control.settings import ControlSettings
+from shared.errors import AlreadyExists, InvalidInput, LimitExceeded, NotBuilt, NotFound, StorageUnavailable
+from shared.pb import agent_v1, capability_v1, control_v1
+from shared.rpc.channel import open_channel
+from shared.rpc.server import RpcServer
+from shared.rpc.status import peer_errors
+
+AGENT = "waystation.agent.v1.AgentService"
+SCRIPT = "<script>alert(1)</script>"
+
+
+@dataclass
+class FakeAgent(agent_v1.AgentServiceServicer):
+    """An agent with one run whose events the test appends; `broken` ends a watch in the middle."""
+
+    run: agent_v1.Run = field(
+        default_factory=lambda: agent_v1.Run(run_id="r1", query=SCRIPT, state=agent_v1.Run.STATE_RUNNING)
+    )
+    events: list[agent_v1.RunEvent] = field(default_factory=list)
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    is_broken: bool = False
+    watchers: int = 0
+
+    async def add(self, **payload: Any) -> None:
+        event = agent_v1.RunEvent(run_id="r1", sequence=len(self.events) + 1, **payload)
+        event.create_time.GetCurrentTime()
+        self.run.last_sequence = event.sequence
+        self.events.append(event)
+        async with self.news:
+            self.news.notify_all()
+
+    async def finish(self) -> None:
+        self.run.state = agent_v1.Run.STATE_SUCCEEDED
+        await self.add(state_changed=agent_v1.RunStateChanged(run=self.run))
+
+    async def ListRuns(self, request: agent_v1.ListRunsRequest, context: Any) -> agent_v1.ListRunsResponse:
+        return agent_v1.ListRunsResponse(
+            runs=[self.run], next_page_token="more" if request.page_size == 1 else ""
+        )
+
+    async def GetRun(self, request: agent_v1.GetRunRequest, context: Any) -> agent_v1.GetRunResponse:
+        if request.run_id != self.run.run_id:
+            raise NotFound(f"There is no run {request.run_id!r}.", remedy="List the runs.")
+        return agent_v1.GetRunResponse(run=self.run)
+
+    async def WatchRun(
+        self, request: agent_v1.WatchRunRequest, context: Any
+    ) -> AsyncIterator[agent_v1.WatchRunResponse]:
+        sent = request.after_sequence
+        self.watchers += 1
+        try:
+            while not self.is_broken:
+                while sent < len(self.events):
+                    yield agent_v1.WatchRunResponse(event=self.events[sent])
+                    sent += 1
+                if self.run.state == agent_v1.Run.STATE_SUCCEEDED:
+                    return
+                async with self.news:
+                    await self.news.wait()
+        finally:
+            self.watchers -= 1
+
+
+@dataclass
+class Mesh:
+    """A control plane that serves, and its clients."""
+
+    control: Control
+    grpc_port: int
+    http_port: int
+    channel: grpc.aio.Channel
+    http: httpx.AsyncClient
+
+    @property
+    def registry(self) -> Any:
+        return control_v1.RegistryServiceStub(self.channel)
+
+    @property
+    def telemetry(self) -> Any:
+        return control_v1.TelemetryServiceStub(self.channel)
+
+
+@asynccontextmanager
+async def mesh_in(home: Path, **changes: Any) -> AsyncIterator[Mesh]:
+    # nobody listens at port 1
+    defaults = {"home": home, "port": 0, "http_port": 0, "agent_address": "127.0.0.1:1"}
+    settings = ControlSettings(**{**defaults, **changes})
+    async with serving(settings) as (control, grpc_port, http_port):
+        async with (
+            open_channel(f"127.0.0.1:{grpc_port}") as channel,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=5) as http,
+        ):
+            yield Mesh(control, grpc_port, http_port, channel, http)
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+    async with mesh_in(tmp_path) as mesh:
+        yield mesh
+
+
+@asynccontextmanager
+async def agent_at(mesh: Mesh) -> AsyncIterator[FakeAgent]:
+    """A registered agent."""
+    agent = FakeAgent()
+    add = agent_v1.add_AgentServiceServicer_to_server
+    async with RpcServer("127.0.0.1", 0, lambda server: add(agent, server), (AGENT,)) as server:
+        await mesh.registry.Register(registering("agent", server.address, kind="agent"))
+        yield agent
+        # what still watches ends, so that the drain need not wait for it
+        agent.is_broken = True
+        async with agent.news:
+            agent.news.notify_all()
+
+
+def registering(
+    name: str, address: str, kind: str = "capability", **changes: Any
+) -> control_v1.RegisterRequest:
+    descriptor = capability_v1.Descriptor(name=name, description=SCRIPT, **changes)
+    return control_v1.RegisterRequest(
+        instance_id=f"{name}-{address}", address=address, kind=kind, descriptor=descriptor
+    )
+
+
+def started(span_id: str = "b" * 16, **changes: Any) -> control_v1.Span:
+    span = control_v1.Span(trace_id="a" * 32, span_id=span_id, name="agent.hop", service="agent", **changes)
+    span.start_time.GetCurrentTime()
+    return span
+
+
+@asynccontextmanager
+async def following(mesh: Mesh, path: str, **headers: str) -> AsyncIterator[AsyncIterator[Sse]]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with aconnect_sse(mesh.http, "GET", path, headers=named) as source:
+        assert source.response.headers["cache-control"] == "no-cache, no-transform"
+        yield source.aiter_sse()
+
+
+async def until(events: AsyncIterator[Sse], name: str) -> Sse:
+    async for event in events:
+        if event.event == name:
+            return event
+    raise AssertionError(f"the stream ended without {name}")
+
+
+async def test_a_registered_service_is_checked_listed_and_watched(mesh: Mesh) -> None:
+    async with RpcServer("127.0.0.1", 0, lambda server: None, ()) as server:
+        watch = mesh.registry.WatchServices(control_v1.WatchServicesRequest())
+        assert (await watch.read()).instances == []
+        granted = await mesh.registry.Register(registering("rag", server.address, tags=["retrieval"]))
+        assert (granted.lease.seconds, granted.heartbeat_interval.seconds) == (10, 3)
+        assert granted.observability_mode == "shipping"
+        listed = await mesh.registry.ListServices(control_v1.ListServicesRequest(tags=["retrieval"]))
+        assert [instance.health.state for instance in listed.instances] == [control_v1.Health.STATE_SERVING]
+        while not (update := await watch.read()).instances:
+            continue
+        assert update.instances[0].descriptor.name == "rag"
+        (service,) = (await mesh.http.get("/api/services")).json()["services"]
+        assert (service["name"], service["health"]["state"]) == ("rag", "serving")
+
+
+async def test_a_lying_address_is_not_serving(mesh: Mesh) -> None:
+    await mesh.registry.Register(registering("liar", "127.0.0.1:1"))
+    (service,) = (await mesh.http.get("/api/services")).json()["services"]
+    assert service["health"]["state"] == "not_serving"
+    assert "127.0.0.1:1" in service["health"]["message"]
+
+
+async def test_a_model_server_is_asked_over_http(mesh: Mesh) -> None:
+    # our own HTTP door has no /v1/models, so it is no model server
+    await mesh.registry.Register(registering("models", f"127.0.0.1:{mesh.http_port}", kind="models"))
+    (service,) = (await mesh.http.get("/api/services")).json()["services"]
+    assert "HTTP 404" in service["health"]["message"]
+
+
+async def test_errors_of_the_registry_are_typed(mesh: Mesh) -> None:
+    await mesh.registry.Register(registering("rag", "127.0.0.1:1"))
+    with pytest.raises(AlreadyExists), peer_errors("control"):
+        await mesh.registry.Register(registering("rag", "127.0.0.1:2", tags=["other"]))
+    with pytest.raises(InvalidInput) as caught, peer_errors("control"):
+        await mesh.registry.Register(registering("rag", "nowhere"))
+    assert caught.value.metadata["field"] == "address"
+    with pytest.raises(NotFound, match="alive"), peer_errors("control"):
+        await mesh.registry.Heartbeat(control_v1.HeartbeatRequest(instance_id="nobody"))
+
+
+async def test_spans_of_a_real_exporter_are_found_by_run_and_by_trace(mesh: Mesh) -> None:
+    provider = TracerProvider(resource=Resource.create({"service.name": "agent"}))
+    exporter = OTLPSpanExporter(endpoint=f"127.0.0.1:{mesh.grpc_port}", insecure=True)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+    def work() -> str:
+        tracer = provider.get_tracer("test")
+        with tracer.start_as_current_span("agent.run", attributes={"run.id": "r1", "note": SCRIPT}) as span:
+            with tracer.start_as_current_span("rpc"):
+                span.add_event("thought", {"tokens": 3})
+        provider.shutdown()
+        return f"{span.get_span_context().trace_id:032x}"
+
+    trace_id = await asyncio.to_thread(work)
+    for key in ("r1", trace_id):
+        found = (await mesh.http.get(f"/api/runs/{key}/spans")).json()["spans"]
+        assert [span["name"] for span in found] == ["agent.run", "rpc"]
+    assert found[0]["attributes"]["note"] == SCRIPT
+    assert found[0]["events"][0]["attributes"] == {"tokens": 3}
+    assert found[1]["parent_span_id"] == found[0]["span_id"]
+    listed = await mesh.telemetry.ListSpans(control_v1.ListSpansRequest(filter={"run_id": "r1"}))
+    assert [(span.name, span.attributes["note"]) for span in listed.spans] == [("agent.run", SCRIPT)]
+
+
+async def test_malformed_otlp_is_a_partial_success_and_garbage_harms_nobody(mesh: Mesh) -> None:
+    stub: Any = trace_service_pb2_grpc.TraceServiceStub(mesh.channel)  # type: ignore[no-untyped-call]
+    request = trace_service_pb2.ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    spans.add(trace_id=b"short", span_id=b"x" * 8, start_time_unix_nano=1)
+    spans.add(trace_id=b"t" * 16, span_id=b"x" * 8, start_time_unix_nano=1)
+    answer = await stub.Export(request)
+    assert answer.partial_success.rejected_spans == 1
+    assert "trace_id" in answer.partial_success.error_message
+    raw = mesh.channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await raw(b"\xff\xff\xff\xff")
+    assert (await mesh.http.get("/api/health")).json()["span_count"] == 1
+
+
+async def test_a_span_is_live_over_sse_and_grpc_from_its_start_to_its_end(mesh: Mesh) -> None:
+    watch = mesh.telemetry.WatchSpans(control_v1.WatchSpansRequest(filter={"run_id": "r1"}))
+    await watch.wait_for_connection()
+    async with following(mesh, "/api/events") as events:
+        cursor = (await until(events, "ready")).id
+        span = started(attributes={"run.id": "r1"})
+        await mesh.telemetry.ReportSpanStarts(
+            control_v1.ReportSpanStartsRequest(instance_id="agent-1", spans=[span])
+        )
+        start = await until(events, "span_started")
+        assert start.json()["run_id"] == "r1"
+        stub: Any = trace_service_pb2_grpc.TraceServiceStub(mesh.channel)  # type: ignore[no-untyped-call]
+        request = trace_service_pb2.ExportTraceServiceRequest()
+        ended = {"trace_id": bytes.fromhex("a" * 32), "span_id": bytes.fromhex("b" * 16)}
+        request.resource_spans.add().scope_spans.add().spans.add(start_time_unix_nano=1, **ended)
+        await stub.Export(request)
+        end = await until(events, "span_ended")
+    assert int(cursor) < int(start.id) < int(end.id)
+    assert (await watch.read()).span.state == control_v1.Span.STATE_RUNNING
+    async with following(mesh, "/api/events", last_event_id=start.id) as again:
+        assert (await until(again, "span_ended")).id == end.id
+
+
+@pytest.mark.parametrize(
+    "spans, error",
+    [
+        ([control_v1.Span(trace_id="A" * 32)], InvalidInput),
+        ([control_v1.Span(trace_id="a" * 32, span_id="b" * 16)], InvalidInput),
+        ([started(attributes={"x": float("nan")})], InvalidInput),
+        ([started()] * 1_001, LimitExceeded),
+    ],
+)
+async def test_bad_span_starts_are_refused(
+    mesh: Mesh, spans: list[control_v1.Span], error: type[Exception]
+) -> None:
+    with pytest.raises(error), peer_errors("control"):
+        await mesh.telemetry.ReportSpanStarts(
+            control_v1.ReportSpanStartsRequest(instance_id="a", spans=spans)
+        )
+
+
+async def test_the_spans_of_a_process_whose_lease_lapsed_are_lost(mesh: Mesh) -> None:
+    request = registering("agent", "127.0.0.1:1", kind="agent")
+    request.lease.FromMilliseconds(1)
+    async with following(mesh, "/api/events") as events:
+        await mesh.registry.Register(request)
+        report = control_v1.ReportSpanStartsRequest(instance_id=request.instance_id, spans=[started()])
+        await mesh.telemetry.ReportSpanStarts(report)
+        assert (await until(events, "span_ended")).json()["state"] == "lost"
+
+
+async def test_a_cursor_of_another_life_is_told_what_it_missed(mesh: Mesh) -> None:
+    async with following(mesh, "/api/events?after=5") as events:
+        missed = await until(events, "missed")
+    assert missed.json()["after"] == "5"
+    assert missed.id == missed.json()["until"]
+
+
+async def test_what_is_not_built_says_so(mesh: Mesh) -> None:
+    with pytest.raises(NotBuilt), peer_errors("control"):
+        await mesh.telemetry.GetRunCursors(control_v1.GetRunCursorsRequest())
+    observability: Any = control_v1.ObservabilityServiceStub(mesh.channel)
+    assert (await observability.GetMode(control_v1.GetModeRequest())).mode.mode == control_v1.MODE_SHIPPING
+    with pytest.raises(NotBuilt), peer_errors("control"):
+        await observability.SetMode(control_v1.SetModeRequest(mode=control_v1.MODE_DEBUG))
+    with pytest.raises(NotBuilt), peer_errors("control"):
+        await observability.WatchMode(control_v1.WatchModeRequest()).read()
+
+
+async def test_runs_come_from_the_registered_agent(mesh: Mesh) -> None:
+    async with agent_at(mesh):
+        listed = (await mesh.http.get("/api/runs", params={"page_size": 1})).json()
+        assert (listed["runs"][0]["state"], listed["next_page_token"]) == ("running", "more")
+        assert (await mesh.http.get("/api/runs/r1")).json()["query"] == SCRIPT
+        missing = await mesh.http.get("/api/runs/nope")
+        assert (missing.status_code, missing.json()["reason"]) == (404, "NOT_FOUND")
+        assert (await mesh.http.get("/api/runs/nope/events")).status_code == 404
+
+
+async def test_a_run_is_followed_resumed_and_ends_explicitly(mesh: Mesh) -> None:
+    async with agent_at(mesh) as agent:
+        await agent.add(text_produced=agent_v1.TextProduced(text="one\ntwo"))
+        async with following(mesh, "/api/runs/r1/events") as events:
+            first = await until(events, "text_produced")
+            assert (first.id, first.json()["payload"]["text"]) == ("1", "one\ntwo")
+            await agent.add(hop_started=agent_v1.HopStarted(capability="rag"))
+            assert (await until(events, "hop_started")).id == "2"
+        await agent.finish()
+        async with following(mesh, "/api/runs/r1/events", last_event_id="1") as events:
+            rest = [(event.event, event.id) async for event in events]
+        assert rest == [("hop_started", "2"), ("state_changed", "3"), ("end", "3")]
+        async with following(mesh, "/api/runs/r1/events?after=3") as events:
+            assert (await anext(events)).json() == {"reason": "finished", "error": None}
+
+
+async def test_a_watch_that_closes_early_is_interrupted_and_not_finished(mesh: Mesh) -> None:
+    async with agent_at(mesh) as agent:
+        async with following(mesh, "/api/runs/r1/events") as events:
+            await agent.add(text_produced=agent_v1.TextProduced(text="one"))
+            await until(events, "text_produced")
+            agent.is_broken = True
+            async with agent.news:
+                agent.news.notify_all()
+            assert (await until(events, "end")).json()["reason"] == "interrupted"
+
+
+async def test_a_reader_that_leaves_takes_its_watch_with_it(mesh: Mesh) -> None:
+    async with agent_at(mesh) as agent:
+        await agent.add(text_produced=agent_v1.TextProduced(text="one"))
+        async with following(mesh, "/api/runs/r1/events") as events:
+            await until(events, "text_produced")
+            assert agent.watchers == 1
+        async with asyncio.timeout(5):
+            while agent.watchers:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/api/runs", "/api/runs/r1", "/api/runs/r1/events"])
+async def test_without_an_agent_runs_are_unavailable_with_a_remedy(mesh: Mesh, path: str) -> None:
+    answer = await mesh.http.get(path)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "PEER_UNAVAILABLE")
+    assert "waystation up" in answer.json()["remedy"]
+
+
+@pytest.mark.parametrize(
+    "path, status, reason",
+    [
+        ("/api/nothing", 404, "NOT_FOUND"),
+        ("/api/runs?page_size=501", 400, "INVALID_INPUT"),
+        ("/api/runs?state=odd", 400, "INVALID_INPUT"),
+        ("/api/runs/r1/spans?page_token=x", 400, "INVALID_INPUT"),
+        ("/api/events?after=x", 400, "INVALID_INPUT"),
+        ("/api/events?after=-1", 400, "INVALID_INPUT"),
+    ],
+)
+async def test_bad_requests_are_refused_as_json(mesh: Mesh, path: str, status: int, reason: str) -> None:
+    answer = await mesh.http.get(path)
+    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+
+
+async def test_other_methods_are_refused_as_json(mesh: Mesh) -> None:
+    answer = await mesh.http.post("/api/services")
+    assert (answer.status_code, answer.json()["reason"]) == (405, "NOT_BUILT")
+
+
+async def test_foreign_hosts_and_origins_are_refused(mesh: Mesh) -> None:
+    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
+        answer = await mesh.http.get("/api/services", headers=headers)
+        assert (answer.status_code, answer.json()["reason"]) == (403, "FORBIDDEN")
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_the_pages_escape_everything_and_load_nothing(mesh: Mesh) -> None:
+    async with agent_at(mesh) as agent:
+        agent.run.error.message = SCRIPT
+        await mesh.registry.Register(registering("rag", "127.0.0.1:1", tags=["<b>"], version="<i>"))
+        for path in ("/", "/docs"):
+            answer = await mesh.http.get(path)
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert not any(bad in answer.text for bad in ("<script", "<b>", "<i>", "src=", "https://"))
+        assert "&lt;script&gt;" in (await mesh.http.get("/")).text
+
+
+async def test_the_status_page_stands_without_an_agent(mesh: Mesh) -> None:
+    answer = await mesh.http.get("/")
+    assert answer.status_code == 200
+    assert "agent cannot be reached" in answer.text
+
+
+async def test_the_openapi_document_has_the_streams_payloads(mesh: Mesh) -> None:
+    document = (await mesh.http.get("/openapi.json")).json()
+    answer = document["paths"]["/api/events"]["get"]["responses"]["200"]
+    named = {
+        each["$ref"].rpartition("/")[2] for each in answer["content"]["text/event-stream"]["schema"]["oneOf"]
+    }
+    assert {"SpanStartedSse", "RegistryChangedSse", "MissedSse", "EndSse"} <= named
+    defined = set(document["components"]["schemas"])
+    references = set(json.dumps(document).split('"#/components/schemas/')[1:])
+    assert {reference.partition('"')[0] for reference in references} <= defined
+
+
+async def test_reflection_health_and_names_are_served(mesh: Mesh) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(mesh.channel)  # type: ignore[no-untyped-call]
+    for name in (
+        "waystation.control.v1.RegistryService",
+        "opentelemetry.proto.collector.trace.v1.TraceService",
+    ):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_streams_of_both_kinds_end_when_the_process_stops(tmp_path: Path) -> None:
+    ends: list[str] = []
+    async with mesh_in(tmp_path) as mesh, agent_at(mesh) as agent:
+        await agent.add(text_produced=agent_v1.TextProduced(text="one"))
+        services = mesh.registry.WatchServices(control_v1.WatchServicesRequest())
+        await services.read()
+        async with following(mesh, "/api/events") as events, following(mesh, "/api/runs/r1/events") as run:
+            await until(events, "ready")
+            await until(run, "text_produced")
+            mesh.control.end_streams()
+            async with asyncio.timeout(3):
+                ends += [(await until(stream, "end")).json()["reason"] for stream in (events, run)]
+                while await services.read() is not grpc.aio.EOF:
+                    continue
+    assert ends == ["shutting_down", "shutting_down"]
+
+
+async def test_a_taken_http_port_is_refused_by_name(tmp_path: Path) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StorageUnavailable, match=str(port)):
+            async with mesh_in(tmp_path, http_port=port):
+                pass
+
+
+async def test_spans_survive_a_restart(tmp_path: Path) -> None:
+    async with mesh_in(tmp_path) as mesh:
+        report = control_v1.ReportSpanStartsRequest(instance_id="agent-1", spans=[started()])
+        await mesh.telemetry.ReportSpanStarts(report)
+    async with mesh_in(tmp_path) as mesh:
+        assert len((await mesh.http.get(f"/api/runs/{'a' * 32}/spans")).json()["spans"]) == 1
