@@ -1,0 +1,39 @@
+"""The calculator: one expression in, one exact (or honestly rounded) value out."""
+
+from fractions import Fraction
+
+from pydantic import Field
+
+from services.tools import arithmetic, exact
+from services.tools.tool import Arguments, JsonObject, ToolOutput, TypedTool
+
+
+class CalculateArguments(Arguments):
+    """One expression."""
+
+    expression: str = Field(
+        min_length=1,
+        max_length=arithmetic.MAX_EXPRESSION_CHARS,
+        description="Arithmetic such as 17.5% of 2340, 84.50 + 15%, sqrt(2) * 3^4, 17 mod 5, 10! or 15 < 4^2.",
+    )
+
+
+class Calculate(TypedTool[CalculateArguments]):
+    """Exact arithmetic."""
+
+    name = "calculate"
+    description = "Exact arithmetic. Percent, powers, roots, functions, comparisons."
+    arguments = CalculateArguments
+
+    async def run(self, arguments: CalculateArguments) -> ToolOutput:
+        """`content`: expression, value (text), is_exact, and exact (all digits or a fraction) for a rounded value."""
+        result = arithmetic.evaluate(arguments.expression)
+        shown = " ".join(arguments.expression.split())
+        if isinstance(result, bool):
+            value = str(result).lower()
+            return ToolOutput(f"{shown} is {value}", {"expression": shown, "value": value, "is_exact": True}, (value,))
+        value, is_exact = exact.render(result)
+        content: JsonObject = {"expression": shown, "value": value, "is_exact": is_exact}
+        if isinstance(result, Fraction) and not is_exact and result.denominator < 10**20:
+            content["exact"] = str(result)
+        return ToolOutput(f"{shown} {'=' if is_exact else '≈'} {value}", content, (value,))
