@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from google.protobuf.message import Message
+from langgraph.runtime import Runtime
 
-from services.agent.state import Recommendation, RunContext
+from services.agent.state import Recommendation, RunContext, RunState
 from shared.capability import Artifact, Descriptor, Output
 from shared.capability.service import Effort
 from shared.models.chat import ChatModel
+
+
+class Node(Protocol):
+    """A step of the graph: state in, changed keys out."""
+
+    async def __call__(self, state: RunState, *, runtime: Runtime[RunContext]) -> RunState:
+        """Do one thing that can fail."""
+        ...
 
 
 class Router(Protocol):

@@ -8,8 +8,7 @@ from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
-from services.agent.nodes.recommend_route import Node
-from services.agent.ports import HopTask, Ports
+from services.agent.ports import HopTask, Node, Ports
 from services.agent.spans import run_span
 from services.agent.state import Hop, RunContext, RunState
 from shared.capability import Artifact, Citation, Output, Result, TextDelta, ToolCall, ToolResult, Usage

@@ -7,8 +7,7 @@ from typing import Literal
 from langgraph.runtime import Runtime
 
 from services.agent.arbitrator import Thresholds, arbitrate
-from services.agent.nodes.recommend_route import Node
-from services.agent.ports import Ports
+from services.agent.ports import Node, Ports
 from services.agent.spans import run_span
 from services.agent.state import Decision, RunContext, RunState
 from shared.pb import agent_v1

@@ -1,17 +1,14 @@
 """The step that asks the router."""
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from langgraph.runtime import Runtime
 
-from services.agent.ports import Ports
+from services.agent.ports import Node, Ports
 from services.agent.spans import run_span
 from services.agent.state import Recommendation, RunContext, RunState
 from shared.pb import agent_v1
 from shared.telemetry import attributes
-
-Node = Callable[[RunState, Runtime[RunContext]], Awaitable[RunState]]
 
 
 def recommend_route(ports: Ports) -> Node:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from langgraph.runtime import Runtime
 
-from services.agent.nodes.recommend_route import Node
-from services.agent.ports import Ports
+from services.agent.ports import Node, Ports
 from services.agent.prompts import answer_messages, compose_messages
 from services.agent.spans import run_span
 from services.agent.state import RunContext, RunState, Turn, has_answered

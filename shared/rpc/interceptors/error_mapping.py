@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from shared.errors import DeadlineExceeded, InternalError, WaystationError
+from shared.errors import DeadlineExceeded, InternalError, NotBuilt, WaystationError
 from shared.rpc.interceptors.around import ServedCall
 from shared.rpc.status import status_code, to_trailers
 
@@ -25,6 +25,8 @@ async def around_errors(call: ServedCall) -> AsyncIterator[None]:
         await _abort(call, error)
     except TimeoutError:
         await _abort(call, DeadlineExceeded("The call took longer than it may."))
+    except NotImplementedError:
+        await _abort(call, NotBuilt(f"{call.method} is in the contract, but not in this build yet."))
     except Exception:
         logger.exception("%s failed", call.method)
         await _abort(call, InternalError("Something unforeseen happened; the service's log has it."))

@@ -1,0 +1,69 @@
+# Everything happens in .venv; `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run up down models test check lint format typecheck arrows proto proto-check lock bench
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+install: $(READY) ## make .venv with everything in it (a few minutes: llama.cpp is compiled)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Waystation needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	CMAKE_BUILD_PARALLEL_LEVEL=$${CMAKE_BUILD_PARALLEL_LEVEL:-$$(nproc)} $(BIN)/python -m pip install --quiet --progress-bar on -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+run: models ## set everything up and start the mesh; Ctrl-C drains it
+	$(BIN)/waystation up
+
+up: run ## the same as run
+
+down: install ## stop a mesh that was started with `waystation up --detach`
+	$(BIN)/waystation down
+
+models: install ## get the model files that are missing
+	$(BIN)/waystation models pull
+
+test: models ## run every test, with real processes and the real models
+	$(BIN)/python -m pytest
+
+check: install lint typecheck arrows proto-check ## lint, types, import arrows, contracts, generated code
+
+lint: install ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: install ## mypy, strict
+	$(BIN)/mypy
+
+arrows: install ## who may import whom
+	$(BIN)/lint-imports
+
+proto: install ## generate shared/gen from the contracts
+	$(BIN)/python proto/generate.py
+
+proto-check: install ## lint the contracts, look for breaking changes, and see that shared/gen is up to date
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against proto/released.binpb
+	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && $(BIN)/python proto/generate.py $$fresh/gen \
+		&& diff -r -x __pycache__ shared/gen $$fresh/gen || { echo 'shared/gen is not what the contracts say: make proto'; exit 1; }
+
+lock: install ## pin the newest versions that pyproject.toml permits
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager . --group dev
+	$(BIN)/python -m pip uninstall --quiet --yes waystation
+	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools > requirements.lock
+
+bench: models ## measure every figure beside its peer
+	$(BIN)/waystation bench

@@ -1,0 +1,1 @@
+"""The saver and its care."""

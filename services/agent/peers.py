@@ -1,0 +1,161 @@
+"""The capability services as the agent sees them: who is there, and how they are called."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+from services.agent.ports import HopTask
+from services.agent.state import RunContext
+from shared.capability import Descriptor, Output
+from shared.capability.wire import EFFORTS, artifact_to_proto, descriptor_from_proto, output_from_proto
+from shared.errors import PeerUnavailable, WaystationError
+from shared.pb import capability_v1, common_v1, control_v1
+from shared.rpc.channel import open_channel
+from shared.rpc.status import peer_errors
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+WATCH_TIMEOUT_S = 3600.0
+_USABLE = (control_v1.Health.STATE_UNSPECIFIED, control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
+
+Instance = control_v1.ServiceInstance
+OnChange = Callable[[Sequence[Descriptor]], Awaitable[None]]
+
+
+class PeerDirectory:
+    """The service list, followed from the control plane and kept on disk for when that is down."""
+
+    def __init__(self, control_address: str, cache: Path, on_change: OnChange) -> None:
+        self._control_address, self._cache, self._on_change = control_address, cache, on_change
+        self._instances: dict[str, Instance] = {}
+
+    def services(self) -> Sequence[Descriptor]:
+        """The capability services that are healthy, by name; replicas once."""
+        by_name = {item.descriptor.name: item for item in self._usable()}
+        return [descriptor_from_proto(by_name[name].descriptor) for name in sorted(by_name)]
+
+    def address_of(self, capability: str) -> str:
+        """The address of its least loaded healthy instance; "" when there is none."""
+        found = [item for item in self._usable() if item.descriptor.name == capability]
+        return min(found, key=lambda item: item.health.in_flight).address if found else ""
+
+    def _usable(self) -> list[Instance]:
+        return [item for item in self._instances.values() if item.health.state in _USABLE]
+
+    async def load(self) -> None:
+        """Begin with the list that was seen last."""
+        try:
+            stored = json.loads(self._cache.read_text())
+            instances = [ParseDict(item, Instance(), ignore_unknown_fields=True) for item in stored]
+        except FileNotFoundError:
+            return
+        except (ValueError, ParseError, OSError) as error:
+            logger.warning("the kept service list %s is not readable: %s", self._cache, error)
+            return
+        await self._replace(instances)
+
+    async def follow(self) -> None:
+        """Follow the control plane for ever; without it the last list stands."""
+        is_known_down = False
+        async with open_channel(self._control_address) as channel:
+            stub = control_v1.RegistryServiceStub(channel)
+            while True:
+                try:
+                    with peer_errors("control"):
+                        request = control_v1.WatchServicesRequest(kind="capability")
+                        async for update in stub.WatchServices(request, timeout=WATCH_TIMEOUT_S):
+                            is_known_down = False
+                            await self._take(list(update.instances))
+                except WaystationError as error:
+                    if not is_known_down:
+                        logger.warning("the control plane is away, going on with the last service list: %s", error)
+                    is_known_down = True
+                await asyncio.sleep(RETRY_S)
+
+    async def _take(self, instances: list[Instance]) -> None:
+        if not instances:
+            # a control plane that has just been restarted knows nobody yet: wait for the leases to lapse
+            now = datetime.now(UTC)
+            instances = [
+                item for item in self._instances.values() if item.lease_expire_time.ToDatetime(tzinfo=UTC) > now
+            ]
+        await self._replace(instances)
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._cache.with_suffix(".partial")
+        partial.write_text(json.dumps([MessageToDict(item) for item in instances]))
+        partial.replace(self._cache)
+
+    async def _replace(self, instances: Sequence[Instance]) -> None:
+        before = self.services()
+        self._instances = {item.instance_id: item for item in instances}
+        after = self.services()
+        if after != before:
+            logger.info("services: %s", ", ".join(item.name for item in after) or "none")
+            await self._on_change(after)
+
+
+class CapabilityPeers:
+    """Calls capability services over gRPC; one channel an address. Close it with `close`."""
+
+    def __init__(self, directory: PeerDirectory) -> None:
+        self._directory = directory
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output]:
+        """Call `capability` and yield its outputs; kinds that are not known here are passed over.
+
+        Raises `PeerUnavailable`, `DeadlineExceeded`, or what the service raised.
+        """
+        address = self._directory.address_of(capability)
+        if not address:
+            raise PeerUnavailable(
+                f"{capability} is not there.", remedy="`waystation services` shows who is.", peer=capability
+            )
+        request = capability_v1.InvokeRequest(
+            ids=common_v1.CallIds(
+                thread_id=run_context.thread_id,
+                run_id=run_context.run_id,
+                correlation_id=run_context.correlation_id,
+                tenant=run_context.tenant,
+                idempotency_key=task.idempotency_key,
+                hop_index=task.hop_index,
+            ),
+            task=task.text,
+            context=[artifact_to_proto(item) for item in task.context],
+            budget=common_v1.Budget(remaining_hops=task.remaining_hops),
+            effort=EFFORTS[task.effort],
+        )
+        stub = capability_v1.CapabilityServiceStub(self._channel(address))
+        with peer_errors(capability):
+            async with _cancelled_at_exit(stub.Invoke(request, timeout=task.timeout_s)) as call:
+                async for message in call:
+                    output = output_from_proto(message)
+                    if output is not None:
+                        yield output
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = open_channel(address)
+        return self._channels[address]
+
+    async def close(self) -> None:
+        """Close every channel."""
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+
+@asynccontextmanager
+async def _cancelled_at_exit(
+    call: "grpc.aio.UnaryStreamCall[capability_v1.InvokeRequest, capability_v1.InvokeResponse]",
+) -> AsyncIterator["grpc.aio.UnaryStreamCall[capability_v1.InvokeRequest, capability_v1.InvokeResponse]"]:
+    try:
+        yield call
+    finally:
+        call.cancel()  # does nothing to a call that has ended

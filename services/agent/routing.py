@@ -1,0 +1,39 @@
+"""The router as the nodes want it: plain values, and only services that are there."""
+
+from collections.abc import Callable, Sequence
+
+from services.agent.router.recommendation import Recommendation as Recommended
+from services.agent.router.router import Router
+from services.agent.state import Candidate, Recommendation
+from shared.capability import Descriptor
+
+
+class LiveRouter:
+    """Asks a router about the services that `services()` names at that moment."""
+
+    def __init__(self, router: Router, services: Callable[[], Sequence[Descriptor]]) -> None:
+        self._router, self._services = router, services
+
+    async def recommend(self, query: str) -> Recommendation:
+        """Score the query. Raises `InvalidInput` for an empty one."""
+        allowed = [service.name for service in self._services()]
+        return to_state(await self._router.recommend(query, allowed))
+
+
+def to_state(recommended: Recommended) -> Recommendation:
+    """The recommendation as JSON-shaped state."""
+    return Recommendation(
+        top=recommended.top or "",
+        confidence=recommended.confidence,
+        candidates=[
+            Candidate(
+                service=item.service,
+                confidence=item.confidence,
+                matched_tags=list(item.matched_tags),
+                nearest_examples=list(item.nearest_examples),
+            )
+            for item in recommended.candidates
+        ],
+        router=recommended.router,
+        latency_ms=recommended.latency_ms,
+    )

@@ -1,0 +1,173 @@
+"""A run's events: numbered, stored, then published, so that any reader can leave and come back."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+from opentelemetry import trace
+
+from services.agent.run_store import RunStore
+from shared.errors import WaystationError
+from shared.pb import agent_v1
+
+logger = logging.getLogger(__name__)
+
+PAGE = 500
+TEXT_WINDOW_S = 0.04
+"""Pieces of text that come within this time of the last event wait for the next one."""
+
+_PAYLOADS = {
+    item.message_type.full_name: item.name
+    for item in agent_v1.RunEvent.DESCRIPTOR.oneofs_by_name["payload"].fields
+    if item.message_type
+}
+
+
+@dataclass
+class _PendingText:
+    text: str
+    step: str
+    hop_index: int
+
+
+@dataclass
+class _RunLog:
+    run: agent_v1.Run
+    """The run as it is now; whoever drives it changes it."""
+    sequence: int
+    """The last number given out."""
+    committed: list[agent_v1.RunEvent] = field(default_factory=list)
+    """Events of this life of the process that are stored."""
+    has_grown: asyncio.Event = field(default_factory=asyncio.Event)
+    pending_text: _PendingText | None = None
+    last_text_time: float = 0.0
+    attempt: int = 1
+    error: WaystationError | None = None
+
+
+class RunEvents:
+    """Takes the events of live runs and feeds their watchers. Belongs to one event loop."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._logs: dict[str, _RunLog] = {}
+
+    def open(self, run: agent_v1.Run, last_sequence: int) -> None:
+        """Begin to take events of a run whose newest stored event is `last_sequence`."""
+        self._logs[run.run_id] = _RunLog(run, last_sequence, attempt=max(1, run.attempt_count + 1))
+
+    def emit(self, run_id: str, payload: Message) -> None:
+        """Number, store and publish a payload of `RunEvent`."""
+        log = self._logs[run_id]
+        self._flush_text(log)
+        self._append(log, payload)
+
+    def emit_state(self, run: agent_v1.Run) -> "Future[None]":
+        """Publish the run as it is now, and store it in the same transaction."""
+        log = self._logs[run.run_id]
+        self._flush_text(log)
+        run.last_sequence = log.sequence + 1
+        run.update_time.GetCurrentTime()
+        return self._append(log, agent_v1.RunStateChanged(run=run), run)
+
+    def emit_text(self, run_id: str, text: str, step: str, hop_index: int) -> None:
+        """Publish a piece of text; small pieces in quick succession become one event."""
+        log = self._logs[run_id]
+        waiting = log.pending_text
+        if waiting and (waiting.step, waiting.hop_index) == (step, hop_index):
+            waiting.text += text
+        else:
+            self._flush_text(log)
+            log.pending_text = _PendingText(text, step, hop_index)
+        if time.monotonic() - log.last_text_time >= TEXT_WINDOW_S:
+            self._flush_text(log)
+
+    def close(self, run_id: str) -> None:
+        """Take no more events of the run; its watchers go on from the store."""
+        log = self._logs.pop(run_id, None)
+        if log:
+            log.has_grown.set()
+
+    async def watch(self, run_id: str, after_sequence: int) -> AsyncIterator[agent_v1.RunEvent]:
+        """The run's events after a number, stored ones first, until its last.
+
+        Raises `NotFound`, or what went wrong when events could not be stored.
+        """
+        await self._store.get(run_id)
+        cursor = after_sequence
+        while True:
+            log = self._logs.get(run_id)
+            grown = log.has_grown if log else None
+            events = self._from_memory(log, cursor) if log else None
+            if events is None:
+                events = await self._store.events(run_id, cursor, PAGE)
+            for event in events:
+                yield event
+                cursor = event.sequence
+            if events:
+                if _is_last(events[-1]):
+                    return
+            elif log is None:
+                return  # nothing drives the run here, and all that is stored has been sent
+            elif log.error:
+                raise log.error
+            elif grown:
+                await grown.wait()
+
+    @staticmethod
+    def _from_memory(log: _RunLog, cursor: int) -> list[agent_v1.RunEvent] | None:
+        """The events after `cursor` when memory has all of them, otherwise None."""
+        if log.committed and log.committed[0].sequence <= cursor + 1:
+            return log.committed[cursor + 1 - log.committed[0].sequence :]
+        return None
+
+    def _flush_text(self, log: _RunLog) -> None:
+        waiting, log.pending_text = log.pending_text, None
+        if waiting:
+            log.last_text_time = time.monotonic()
+            payload = agent_v1.TextProduced(
+                text=waiting.text,
+                step=waiting.step,
+                hop_index=waiting.hop_index,
+                attempt=log.attempt,
+                is_answer=waiting.step == "respond",
+            )
+            self._append(log, payload)
+
+    def _append(self, log: _RunLog, payload: Message, run: agent_v1.Run | None = None) -> "Future[None]":
+        log.sequence += 1
+        span = trace.get_current_span().get_span_context()
+        event = agent_v1.RunEvent(
+            run_id=log.run.run_id,
+            sequence=log.sequence,
+            correlation_id=log.run.correlation_id,
+            trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
+            span_id=f"{span.span_id:016x}" if span.is_valid else "",
+        )
+        event.create_time.GetCurrentTime()
+        getattr(event, _PAYLOADS[payload.DESCRIPTOR.full_name]).CopyFrom(payload)
+        future = self._store.append(event, run)
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._publish, log, event, done))
+        return future
+
+    @staticmethod
+    def _publish(log: _RunLog, event: agent_v1.RunEvent, done: "Future[None]") -> None:
+        error = done.exception()
+        if error is None:
+            log.committed.append(event)
+        elif log.error is None:
+            logger.error("event %d of run %s was not stored: %s", event.sequence, event.run_id, error)
+            log.error = error if isinstance(error, WaystationError) else None
+        # each watcher holds the event it waits for, so a fresh one serves those who come later
+        log.has_grown.set()
+        log.has_grown = asyncio.Event()
+
+
+def _is_last(event: agent_v1.RunEvent) -> bool:
+    terminal = (agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Run.STATE_CANCELLED)
+    return event.WhichOneof("payload") == "state_changed" and event.state_changed.run.state in terminal

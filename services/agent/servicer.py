@@ -1,0 +1,195 @@
+"""`waystation.agent.v1.AgentService`: proto in, domain call, proto out. Calls that are not here are NOT_BUILT."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.agent.graph import AUTO, AUTO_DESCRIPTION
+from services.agent.nodes.recommend_route import recommendation_to_proto
+from services.agent.ports import Router
+from services.agent.run_store import RunFilter
+from services.agent.runs import RunRequest, Runs, check_request
+from shared.call_context import CallContext, current_call
+from shared.capability.wire import effort_name
+from shared.errors import InvalidInput, NotFound
+from shared.pb import agent_v1
+from shared.rpc.interceptors.correlation import correlation_id_from
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 500
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AgentServicer(agent_v1.AgentServiceServicer):
+    """Runs over gRPC."""
+
+    def __init__(self, runs: Runs, router: Router, workflow: agent_v1.Workflow) -> None:
+        self._runs, self._router, self._workflow = runs, router, workflow
+
+    async def StartRun(self, request: agent_v1.StartRunRequest, context: _Context) -> agent_v1.StartRunResponse:
+        """See the contract."""
+        wanted = RunRequest(
+            query=request.query,
+            workflow=request.workflow or AUTO,
+            thread_id=request.thread_id,
+            effort=effort_name(request.effort),
+            tenant=request.tenant or "default",
+            request_id=request.request_id,
+            run_timeout_s=(
+                request.run_timeout.ToTimedelta().total_seconds() if request.HasField("run_timeout") else None
+            ),
+        )
+        call_context = current_call() or CallContext()
+        correlation_id = (
+            correlation_id_from(request.correlation_id) if request.correlation_id else call_context.correlation_id
+        )
+        run, is_replayed = await self._runs.start(wanted, correlation_id)
+        return agent_v1.StartRunResponse(run=run, is_replayed=is_replayed)
+
+    async def WatchRun(
+        self, request: agent_v1.WatchRunRequest, context: _Context
+    ) -> AsyncIterator[agent_v1.WatchRunResponse]:
+        """See the contract."""
+        if request.after_sequence < 0:
+            raise InvalidInput("after_sequence is below 0.", field="after_sequence")
+        events: Any = self._runs.watch(request.run_id, request.after_sequence)
+        async with aclosing(events):
+            async for event in events:
+                yield agent_v1.WatchRunResponse(event=event)
+
+    async def GetRun(self, request: agent_v1.GetRunRequest, context: _Context) -> agent_v1.GetRunResponse:
+        """See the contract."""
+        return agent_v1.GetRunResponse(run=await self._runs.get(request.run_id))
+
+    async def ListRuns(self, request: agent_v1.ListRunsRequest, context: _Context) -> agent_v1.ListRunsResponse:
+        """See the contract."""
+        size = page_size(request.page_size)
+        wanted = RunFilter(
+            states=tuple(request.states),
+            thread_id=request.thread_id,
+            workflow=request.workflow,
+            tenant=request.tenant,
+            text=request.text,
+            before=_read_token(request.page_token),
+        )
+        rows = await self._runs.page(wanted, size + 1)
+        token = _write_token(rows[size - 1]) if len(rows) > size else ""
+        return agent_v1.ListRunsResponse(runs=[run for _, run in rows[:size]], next_page_token=token)
+
+    async def CancelRun(self, request: agent_v1.CancelRunRequest, context: _Context) -> agent_v1.CancelRunResponse:
+        """See the contract."""
+        return agent_v1.CancelRunResponse(run=await self._runs.cancel(request.run_id, request.message))
+
+    async def ResumeRun(self, request: agent_v1.ResumeRunRequest, context: _Context) -> agent_v1.ResumeRunResponse:
+        """See the contract."""
+        return agent_v1.ResumeRunResponse(run=await self._runs.resume(request.run_id))
+
+    async def ListCheckpoints(
+        self, request: agent_v1.ListCheckpointsRequest, context: _Context
+    ) -> agent_v1.ListCheckpointsResponse:
+        """See the contract."""
+        checkpoints: list[agent_v1.Checkpoint] = []
+        size, token = page_size(request.page_size), ""
+        is_due = not request.page_token
+        async for snapshot in self._runs.checkpoints(request.run_id):
+            checkpoint = _checkpoint(snapshot, request)
+            if is_due and len(checkpoints) == size:
+                token = checkpoints[-1].checkpoint_id
+                break
+            if is_due:
+                checkpoints.append(checkpoint)
+            is_due = is_due or checkpoint.checkpoint_id == request.page_token
+        return agent_v1.ListCheckpointsResponse(checkpoints=checkpoints, next_page_token=token)
+
+    async def GetThread(self, request: agent_v1.GetThreadRequest, context: _Context) -> agent_v1.GetThreadResponse:
+        """See the contract."""
+        runs = await self._runs.thread(request.thread_id)
+        thread = agent_v1.Thread(
+            thread_id=request.thread_id,
+            tenant=runs[0].tenant,
+            create_time=runs[0].create_time,
+            update_time=runs[-1].update_time,
+            turns=[
+                agent_v1.Thread.Turn(
+                    run_id=run.run_id,
+                    query=run.query,
+                    answer=run.answer,
+                    treatment=agent_v1.Thread.TREATMENT_KEPT if run.answer else agent_v1.Thread.TREATMENT_DROPPED,
+                )
+                for run in runs
+            ],
+        )
+        return agent_v1.GetThreadResponse(thread=thread)
+
+    async def RecommendRoute(
+        self, request: agent_v1.RecommendRouteRequest, context: _Context
+    ) -> agent_v1.RecommendRouteResponse:
+        """See the contract."""
+        check_request(RunRequest(query=request.query))
+        recommendation = await self._router.recommend(request.query)
+        return agent_v1.RecommendRouteResponse(recommendation=recommendation_to_proto(recommendation))
+
+    async def ListWorkflows(
+        self, request: agent_v1.ListWorkflowsRequest, context: _Context
+    ) -> agent_v1.ListWorkflowsResponse:
+        """See the contract."""
+        return agent_v1.ListWorkflowsResponse(workflows=[self._workflow])
+
+    async def GetWorkflow(
+        self, request: agent_v1.GetWorkflowRequest, context: _Context
+    ) -> agent_v1.GetWorkflowResponse:
+        """See the contract."""
+        if request.name != self._workflow.name:
+            raise NotFound(f"There is no workflow {request.name!r}.", known=self._workflow.name)
+        return agent_v1.GetWorkflowResponse(workflow=self._workflow)
+
+
+def auto_workflow(diagram: str, max_hops: int) -> agent_v1.Workflow:
+    """The message for the workflow `auto`."""
+    return agent_v1.Workflow(
+        name=AUTO, description=AUTO_DESCRIPTION, diagram=diagram, max_hops=max_hops, origin="python"
+    )
+
+
+def page_size(wanted: int) -> int:
+    """The size of a page. Raises `InvalidInput` when it is out of range."""
+    if not 0 <= wanted <= MAX_PAGE:
+        raise InvalidInput(f"page_size is {wanted}; 0 to {MAX_PAGE} are possible.", field="page_size", limit=MAX_PAGE)
+    return wanted or DEFAULT_PAGE
+
+
+def _write_token(row: tuple[int, agent_v1.Run]) -> str:
+    return base64.urlsafe_b64encode(f"{row[0]} {row[1].run_id}".encode()).decode()
+
+
+def _read_token(token: str) -> tuple[int, str] | None:
+    if not token:
+        return None
+    try:
+        create_ns, run_id = base64.urlsafe_b64decode(token.encode()).decode().split(" ")
+        return int(create_ns), run_id
+    except ValueError:
+        raise InvalidInput("page_token is none of ours.", field="page_token") from None
+
+
+def _checkpoint(snapshot: Any, request: agent_v1.ListCheckpointsRequest) -> agent_v1.Checkpoint:
+    parent = (snapshot.parent_config or {}).get("configurable", {})
+    created = Timestamp()
+    created.FromJsonString(snapshot.created_at)
+    checkpoint = agent_v1.Checkpoint(
+        checkpoint_id=snapshot.config["configurable"]["checkpoint_id"],
+        parent_checkpoint_id=parent.get("checkpoint_id", ""),
+        thread_id=snapshot.config["configurable"]["thread_id"],
+        run_id=request.run_id,
+        step=(snapshot.metadata or {}).get("step", 0),
+        create_time=created,
+        next_nodes=snapshot.next,
+    )
+    if request.has_state:
+        checkpoint.state.update(snapshot.values)
+    return checkpoint
