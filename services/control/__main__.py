@@ -124,7 +124,8 @@ class Control:
             oldest_ns = int(self._clock.wall() * 1e9 - self._settings.retention_days * DAY_NS)
             try:
                 pruned = await self.spans.prune(oldest_ns, self._settings.max_spans)
-                logger.info("pruned %d spans", pruned)
+                if pruned:
+                    logger.info("pruned %d spans", pruned)
             except WaystationError as error:
                 logger.error("not pruned: %s", error)
             await asyncio.sleep(PRUNE_S)

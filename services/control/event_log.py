@@ -4,6 +4,7 @@ A reader holds nothing but its cursor, so a slow one costs nothing; it is told w
 Cursors grow from one life of the process to the next, and stay below 2^53 so that JavaScript can hold them.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from services.control.telemetry.span import SpanRecord
 
 MAX_EVENTS = 20_000
 EVENTS_PER_SECOND_OF_LIFE = 1_000_000
+EVENTS_BETWEEN_PAUSES = 64
+"""A reader that catches up lets others have their turn."""
 ENTRY_BYTES = 1_000
 """What an entry weighs besides its span's body, about."""
 
@@ -74,6 +77,8 @@ class EventLog:
                 event = self._events[after_cursor - oldest]
                 after_cursor = event.cursor
                 yield event
+                if after_cursor % EVENTS_BETWEEN_PAUSES == 0:
+                    await asyncio.sleep(0)
 
     def close(self) -> None:
         """End all readers."""

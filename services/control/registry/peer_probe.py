@@ -33,13 +33,12 @@ async def _ask_health(address: str, timeout_s: float) -> str:
 
 async def _ask_models(address: str, timeout_s: float) -> str:
     try:
-        async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
-            answer = await client.get(f"http://{address}/v1/models")
-    except httpx.HTTPError as error:
+        async with (
+            httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client,
+            client.stream("GET", f"http://{address}/v1/models") as answer,
+        ):
+            status = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"health check of {address} failed: {type(error).__name__}"
     # a server that wants a key is there
-    return (
-        ""
-        if answer.status_code in (200, 401, 403)
-        else f"health check of {address}: HTTP {answer.status_code}"
-    )
+    return "" if status in (200, 401, 403) else f"health check of {address} failed: HTTP {status}"

@@ -70,7 +70,7 @@ class _Record:
 
 
 class Registry:
-    """The registrations. `on_lapse` is called with the instance id of each process whose lease ran out."""
+    """The registrations. `on_lapse` gets the instance id of each process that went without leave."""
 
     def __init__(
         self, clock: Clock, *, lease_s: float = 10.0, on_lapse: Callable[[str], None] | None = None
@@ -97,9 +97,11 @@ class Registry:
                 "lease must not be negative.", remedy="Leave it out for the default.", field="lease"
             )
         self.expire()
-        self._check_name(registration)
+        former = self._check_name(registration)
         if registration.instance_id not in self._records and len(self._records) >= MAX_INSTANCES:
             raise LimitExceeded(f"{MAX_INSTANCES} processes are registered already.", limit=MAX_INSTANCES)
+        for instance_id in former:
+            self._drop(instance_id)
         granted = min(max(lease_s or self._lease_s, MIN_LEASE_S), MAX_LEASE_S)
         self._records[registration.instance_id] = self._record(registration, granted)
         self._change()
@@ -142,9 +144,7 @@ class Registry:
         now = self._clock.monotonic()
         lapsed = [key for key, record in self._records.items() if record.expires_at <= now]
         for instance_id in lapsed:
-            del self._records[instance_id]
-            if self._on_lapse:
-                self._on_lapse(instance_id)
+            self._drop(instance_id)
         if lapsed:
             self._change()
 
@@ -179,14 +179,15 @@ class Registry:
         """End all watches."""
         self._signal.close()
 
-    def _check_name(self, registration: Registration) -> None:
-        name = registration.descriptor.name
-        for instance_id, record in list(self._records.items()):
+    def _check_name(self, registration: Registration) -> list[str]:
+        """Return the former lives of the same process, which are dead: another one has their address."""
+        name, former = registration.descriptor.name, []
+        for instance_id, record in self._records.items():
             other = record.registration
             if other.descriptor.name != name or instance_id == registration.instance_id:
                 continue
             if other.address == registration.address:
-                del self._records[instance_id]  # the next life of the same process
+                former.append(instance_id)
             elif (other.kind, other.descriptor) != (registration.kind, registration.descriptor):
                 raise AlreadyExists(
                     f"The name {name!r} is taken by a service at {other.address} with another descriptor.",
@@ -194,6 +195,12 @@ class Registry:
                     name=name,
                     address=other.address,
                 )
+        return former
+
+    def _drop(self, instance_id: str) -> None:
+        del self._records[instance_id]
+        if self._on_lapse:
+            self._on_lapse(instance_id)
 
     def _record(self, registration: Registration, lease_s: float) -> _Record:
         now = self._clock.monotonic()

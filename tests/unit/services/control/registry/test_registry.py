@@ -69,10 +69,12 @@ def test_a_taken_name_is_refused_and_its_owner_stays(hand: Any, changes: dict[st
 
 
 def test_the_next_life_of_a_process_replaces_the_one_before(hand: Any) -> None:
-    registry = Registry(hand.clock)
+    lapsed: list[str] = []
+    registry = Registry(hand.clock, on_lapse=lapsed.append)
     registry.register(registration("a"))
     registry.register(registration("b", tags=["changed"]))
     assert ids(registry) == ["b"]
+    assert lapsed == ["a"]
 
 
 def test_deregistering_takes_out_at_once_and_twice_is_no_mistake(hand: Any) -> None:

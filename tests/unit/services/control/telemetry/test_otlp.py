@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 
 from services.control.telemetry.otlp import Rejections, read_spans
 from services.control.telemetry.span import MAX_ITEMS, MAX_TEXT_CHARS, SpanRecord
@@ -90,7 +90,7 @@ def test_long_and_many_values_are_cut() -> None:
 def test_deep_nesting_is_cut() -> None:
     value = AnyValue(string_value="deep")
     for _ in range(30):
-        value = AnyValue(array_value={"values": [value]})
+        value = AnyValue(array_value=ArrayValue(values=[value]))
     (span,), _ = read({"attributes": [KeyValue(key="k", value=value)]})
     assert b"deep" not in span.body
 
