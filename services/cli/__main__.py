@@ -64,7 +64,10 @@ def _report_foreseen(error: Exception, words: list[str]) -> bool:
 
 
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

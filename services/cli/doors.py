@@ -58,9 +58,7 @@ def doors_of(service: str, environ: Mapping[str, str]) -> tuple[Door, ...]:
     main = Door(service, settings.host, settings.port, kind, variable, "/health" if kind == "http" else "")
     if service != "control":
         return (main,)
-    return main, Door(
-        service, settings.host, settings.http_port, "http", "WAYSTATION_CONTROL_HTTP_PORT", "/api/health"
-    )
+    return main, Door(service, settings.host, settings.http_port, "http", "WAYSTATION_CONTROL_HTTP_PORT", "/api/health")
 
 
 def ready_record(home: Path, service: str) -> dict[str, object]:

@@ -21,7 +21,7 @@ app = typer.Typer()
 @app.command()
 def route(
     query: Annotated[str, typer.Argument(help="The question.")] = "",
-    batch: Annotated[Path | None, typer.Option(help="A JSONL file with `query` a line; prints one JSON a line.")] = None,
+    batch: Annotated[Path | None, typer.Option(help="A JSONL file with `query` a line.")] = None,
     is_json: JsonOption = False,
 ) -> None:
     """Say which service the router recommends for a question, without starting a run."""
