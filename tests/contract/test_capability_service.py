@@ -14,6 +14,7 @@ from shared.capability import Descriptor, Invocation, Output, Result, TextDelta,
 from shared.capability.servicer import MAX_TASK_BYTES, CapabilityServicer
 from shared.capability.wire import output_from_proto
 from shared.errors import (
+    TABLE,
     DeadlineExceeded,
     Forbidden,
     InternalError,
@@ -21,7 +22,6 @@ from shared.errors import (
     PeerUnavailable,
     WaystationError,
     error_from_reason,
-    TABLE,
 )
 from shared.pb import capability_v1
 from shared.rpc.channel import open_channel

@@ -1,0 +1,123 @@
+"""The agent process: builds everything and serves. The only file that knows all the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from services.agent.arbitrator import Thresholds
+from services.agent.checkpoint.saver import open_saver
+from services.agent.graph import Limits, build_graph
+from services.agent.peers import CapabilityPeers, PeerDirectory
+from services.agent.ports import Ports
+from services.agent.router.example_router import ExampleRouter, heuristic_router
+from services.agent.router.router import Router
+from services.agent.router.vectors import CachedVectors
+from services.agent.routing import LiveRouter
+from services.agent.run_events import RunEvents
+from services.agent.run_store import MIGRATIONS, RunStore
+from services.agent.runs import Runs
+from services.agent.servicer import AgentServicer, auto_workflow
+from services.agent.settings import AgentSettings
+from shared.capability import Descriptor
+from shared.capability.registration import Registration, registered
+from shared.capability.service import Effort
+from shared.models.chat import ChatModel, OpenAiChatModel
+from shared.models.embedder import Embedder
+from shared.models.manifest import load_manifest
+from shared.pb import agent_v1
+from shared.process import ready_file, run_process, stop_requested
+from shared.rpc.server import RpcServer
+from shared.storage.database import Database
+
+SERVICE_NAME = "waystation.agent.v1.AgentService"
+DESCRIPTOR = Descriptor("agent", "Runs workflows: recommends, decides, calls services, checkpoints.", ("agent",))
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+
+
+async def serve(settings: AgentSettings, instance_id: str) -> None:
+    """Serve until the process is told to stop, then drain."""
+    async with AsyncExitStack() as stack:
+        runs, servicer = await _build(settings, stack)
+
+        def add(server: grpc.aio.Server) -> None:
+            agent_v1.add_AgentServiceServicer_to_server(servicer, server)
+
+        await runs.recover()
+        server = await stack.enter_async_context(RpcServer(settings.host, settings.port, add, (SERVICE_NAME,)))
+        address = f"{settings.advertise_host or settings.host}:{server.port}"
+        registration = Registration(settings.control_address, instance_id, address, "agent", DESCRIPTOR)
+        stack.enter_context(ready_file(settings.home, "agent", address))
+        await stack.enter_async_context(registered(registration if settings.control_address else None))
+        await stop_requested()
+        await runs.drain()
+
+
+async def _build(settings: AgentSettings, stack: AsyncExitStack) -> tuple[Runs, AgentServicer]:
+    folder = settings.home / "agent"
+    database = Database(folder / "runs.db", MIGRATIONS)
+    database.open()
+    stack.callback(database.close)
+    store = RunStore(database)
+    events = RunEvents(store)
+    router = _router(settings, stack)
+
+    async def on_change(services: Sequence[Descriptor]) -> None:
+        await router.update(services)
+
+    directory = PeerDirectory(settings.control_address, folder / "services.json", on_change)
+    await directory.load()
+    if settings.control_address:
+        await stack.enter_async_context(_in_background(directory))
+    peers = CapabilityPeers(directory)
+    stack.push_async_callback(peers.close)
+    key = settings.model_api_key.get_secret_value()
+    model = OpenAiChatModel(settings.model_url, settings.model_name, key)
+    small_model = OpenAiChatModel(settings.model_url, settings.low_effort_model_name, key)
+    stack.push_async_callback(model.close)
+    stack.push_async_callback(small_model.close)
+    live_router = LiveRouter(router, directory.services)
+    chat_models: dict[Effort, ChatModel] = {"low": small_model, "medium": model, "high": model}
+    ports = Ports(live_router, directory, peers, events, chat_models)
+    limits = Limits(
+        Thresholds(settings.policy_confidence, settings.safe_confidence),
+        settings.arbitrate_timeout_s,
+        settings.hop_timeout_s,
+        settings.respond_timeout_s,
+    )
+    saver = await stack.enter_async_context(open_saver(folder / "checkpoints.db"))
+    graph = build_graph(ports, limits, saver)
+    runs = Runs(graph, store, events, settings)
+    workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
+    # what is abstract here is not built yet, and answers NOT_BUILT
+    return runs, AgentServicer(runs, live_router, workflow)  # type: ignore[abstract]
+
+
+def _router(settings: AgentSettings, stack: AsyncExitStack) -> Router:
+    if settings.router == "heuristic":
+        return heuristic_router()
+    embedder = Embedder()
+    stack.callback(embedder.close)
+    model_sum = load_manifest().entry(EMBEDDING_MODEL).sha256
+    vectors = CachedVectors(embedder, _cache(settings.home), model_sum)
+    return ExampleRouter(vectors, "embedding")
+
+
+def _cache(home: Path) -> Path:
+    return home / "agent" / "vectors.npz"
+
+
+@asynccontextmanager
+async def _in_background(directory: PeerDirectory) -> AsyncIterator[None]:
+    follower = asyncio.create_task(directory.follow())
+    try:
+        yield
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    run_process(AgentSettings, serve)

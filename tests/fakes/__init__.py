@@ -1,0 +1,1 @@
+"""Fake peers with memory and dials."""
