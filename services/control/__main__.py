@@ -153,9 +153,7 @@ async def serve(settings: ControlSettings, instance_id: str) -> None:
     """Serve until the process is told to stop."""
     async with serving(settings) as (_, grpc_port, http_port):
         host = settings.advertise_host or settings.host
-        logger.info(
-            "%s serves gRPC at %s:%d and HTTP at http://%s:%d", instance_id, host, grpc_port, host, http_port
-        )
+        logger.info("%s serves gRPC at %s:%d and HTTP at http://%s:%d", instance_id, host, grpc_port, host, http_port)
         with ready_file(settings.home, "control", f"{host}:{grpc_port}"):
             await stop_requested()
 

@@ -8,9 +8,7 @@ from shared.settings import DEFAULT_DOORS, Settings
 
 
 def _split(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class ControlSettings(Settings):

@@ -22,9 +22,7 @@ def stream_response(models: Iterable[type[BaseModel]], description: str) -> dict
 def describe(app: FastAPI, models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """The OpenAPI document of `app`, with the schemas of `models`, which no JSON route mentions."""
     document = app.openapi()
-    _, definitions = models_json_schema(
-        [(model, "serialization") for model in models], ref_template=REF + "{model}"
-    )
+    _, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=REF + "{model}")
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)
@@ -40,12 +38,9 @@ def api_page(document: dict[str, Any]) -> HTMLResponse:
     parts.append(Html("<h2>Schemas</h2>"))
     for name, schema in sorted(document["components"]["schemas"].items()):
         rows = [
-            (Html(f"<code>{text(field)}</code>"), _type(kind))
-            for field, kind in schema.get("properties", {}).items()
+            (Html(f"<code>{text(field)}</code>"), _type(kind)) for field, kind in schema.get("properties", {}).items()
         ]
-        parts.append(
-            Html(f'<h3 id="{text(name)}">{text(name)}</h3><p>{text(schema.get("description", ""))}</p>')
-        )
+        parts.append(Html(f'<h3 id="{text(name)}">{text(name)}</h3><p>{text(schema.get("description", ""))}</p>'))
         parts.append(table(name, ("Field", "Type"), rows, ""))
     return page("Waystation HTTP API", parts)
 
@@ -91,8 +86,5 @@ def _type(schema: dict[str, Any]) -> Html:
     if schema.get("type") == "array":
         return Html(f"list of {_type(schema.get('items', {}))}")
     return text(
-        schema.get("const")
-        or ", ".join(schema.get("enum", ()))
-        or schema.get("format")
-        or schema.get("type", "")
+        schema.get("const") or ", ".join(schema.get("enum", ())) or schema.get("format") or schema.get("type", "")
     )

@@ -36,9 +36,7 @@ from shared.pb import agent_v1, control_v1
 
 VERSION = "0.1.0"
 RECENT_RUNS = 20
-FAILURES: dict[int | str, dict[str, Any]] = {
-    "default": {"model": ErrorView, "description": "What went wrong"}
-}
+FAILURES: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorView, "description": "What went wrong"}}
 
 LastEventId = Annotated[str | None, Header(description="The id of the last event that the reader has")]
 After = Annotated[str | None, Query(description="The same, for readers that cannot set the header")]
@@ -134,9 +132,7 @@ def _run_routes(gateway: Gateway) -> APIRouter:
             text=text,
         )
         response = await gateway.agent.list_runs(request)
-        return RunList(
-            runs=[run_view(run) for run in response.runs], next_page_token=response.next_page_token
-        )
+        return RunList(runs=[run_view(run) for run in response.runs], next_page_token=response.next_page_token)
 
     @router.get("/{run_id}")
     async def get_run(run_id: str) -> RunView:

@@ -92,9 +92,7 @@ def span_view(span: SpanRecord) -> SpanView:
         correlation_id=span.correlation_id,
         attributes=contents["attributes"],
         events=[
-            SpanEventView(
-                name=event["name"], time_unix_ms=_ms(event["time_ns"]), attributes=event["attributes"]
-            )
+            SpanEventView(name=event["name"], time_unix_ms=_ms(event["time_ns"]), attributes=event["attributes"])
             for event in contents["events"]
         ],
         links=[SpanLinkView(**link) for link in contents["links"]],

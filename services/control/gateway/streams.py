@@ -83,9 +83,7 @@ async def run_events(
         try:
             async with aclosing(_until(stopping, agent.watch_run(run.run_id, after))) as events:
                 async for event in events:
-                    yield _event(
-                        event.WhichOneof("payload") or "unknown", run_event_view(event), event.sequence
-                    )
+                    yield _event(event.WhichOneof("payload") or "unknown", run_event_view(event), event.sequence)
                     is_over = is_last_event(event)
         except WaystationError as failure:
             error = failure

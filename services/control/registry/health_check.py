@@ -19,9 +19,7 @@ class Probe(Protocol):
 class HealthCheck:
     """Checks registrations with `probe` and notes the outcome in the registry."""
 
-    def __init__(
-        self, registry: Registry, probe: Probe, *, interval_s: float = 5.0, timeout_s: float = 1.0
-    ) -> None:
+    def __init__(self, registry: Registry, probe: Probe, *, interval_s: float = 5.0, timeout_s: float = 1.0) -> None:
         self._registry = registry
         self._probe = probe
         self._interval_s = interval_s

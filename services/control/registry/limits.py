@@ -42,9 +42,7 @@ def check_descriptor(descriptor: capability_v1.Descriptor) -> None:
     """Raise `InvalidInput`, which names the field, when the descriptor exceeds what its contract allows."""
     if not _NAME.fullmatch(descriptor.name):
         raise _bad("descriptor.name", f"1 to {MAX_WORD_CHARS} lower-case letters, digits and hyphens")
-    _check_texts(
-        "descriptor.description", [descriptor.description], 1, MAX_DESCRIPTION_CHARS, is_required=False
-    )
+    _check_texts("descriptor.description", [descriptor.description], 1, MAX_DESCRIPTION_CHARS, is_required=False)
     _check_texts("descriptor.version", [descriptor.version], 1, MAX_WORD_CHARS, is_required=False)
     _check_texts("descriptor.tags", descriptor.tags, MAX_TAGS, MAX_WORD_CHARS)
     _check_texts("descriptor.roles", descriptor.roles, MAX_TAGS, MAX_WORD_CHARS)
@@ -53,9 +51,7 @@ def check_descriptor(descriptor: capability_v1.Descriptor) -> None:
         raise _bad("descriptor.tags", "lower-case")
 
 
-def _check_texts(
-    field: str, texts: Sequence[str], most: int, most_chars: int, *, is_required: bool = True
-) -> None:
+def _check_texts(field: str, texts: Sequence[str], most: int, most_chars: int, *, is_required: bool = True) -> None:
     if len(texts) > most:
         raise _bad(field, f"at most {most}")
     if any(len(text) > most_chars or (is_required and not text.strip()) for text in texts):

@@ -19,16 +19,12 @@ async def _ask_health(address: str, timeout_s: float) -> str:
     options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=timeout_s
-            )
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             return f"health check of {address} failed: {error.code().name}"
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return ""
-    return (
-        f"health check of {address} says {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"
-    )
+    return f"health check of {address} says {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"
 
 
 async def _ask_models(address: str, timeout_s: float) -> str:

@@ -72,9 +72,7 @@ class _Record:
 class Registry:
     """The registrations. `on_lapse` gets the instance id of each process that went without leave."""
 
-    def __init__(
-        self, clock: Clock, *, lease_s: float = 10.0, on_lapse: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, clock: Clock, *, lease_s: float = 10.0, on_lapse: Callable[[str], None] | None = None) -> None:
         self._clock = clock
         self._lease_s = lease_s
         self._on_lapse = on_lapse
@@ -93,9 +91,7 @@ class Registry:
         check_kind(registration.kind)
         check_descriptor(registration.descriptor)
         if lease_s < 0:
-            raise InvalidInput(
-                "lease must not be negative.", remedy="Leave it out for the default.", field="lease"
-            )
+            raise InvalidInput("lease must not be negative.", remedy="Leave it out for the default.", field="lease")
         self.expire()
         former = self._check_name(registration)
         if registration.instance_id not in self._records and len(self._records) >= MAX_INSTANCES:
@@ -206,9 +202,7 @@ class Registry:
         now = self._clock.monotonic()
         old = self._records.get(registration.instance_id)
         if old and old.registration.address == registration.address:
-            return replace(
-                old, registration=registration, lease_s=lease_s, heartbeat_at=now, expires_at=now + lease_s
-            )
+            return replace(old, registration=registration, lease_s=lease_s, heartbeat_at=now, expires_at=now + lease_s)
         return _Record(registration, lease_s, now, now, now + lease_s, control_v1.Health())
 
     def _update(self, record: _Record, **changes: object) -> None:

@@ -24,12 +24,8 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
         self._health_check = health_check
         self._heartbeat_s = heartbeat_s
 
-    async def Register(
-        self, request: control_v1.RegisterRequest, context: Context
-    ) -> control_v1.RegisterResponse:
-        registration = Registration(
-            request.instance_id, request.address, request.kind, request.descriptor, request.pid
-        )
+    async def Register(self, request: control_v1.RegisterRequest, context: Context) -> control_v1.RegisterResponse:
+        registration = Registration(request.instance_id, request.address, request.kind, request.descriptor, request.pid)
         granted = self._registry.register(registration, _seconds(request))
         # Checked before the answer, so that a process which knows that it is registered can be recommended.
         await self._health_check.check(registration)
@@ -38,9 +34,7 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
         response.heartbeat_interval.FromTimedelta(timedelta(seconds=min(self._heartbeat_s, granted / 3)))
         return response
 
-    async def Heartbeat(
-        self, request: control_v1.HeartbeatRequest, context: Context
-    ) -> control_v1.HeartbeatResponse:
+    async def Heartbeat(self, request: control_v1.HeartbeatRequest, context: Context) -> control_v1.HeartbeatResponse:
         response = control_v1.HeartbeatResponse(observability_mode=MODE)
         lease_s = self._registry.heartbeat(request.instance_id, request.health)
         response.lease.FromTimedelta(timedelta(seconds=lease_s))

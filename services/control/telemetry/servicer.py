@@ -69,12 +69,8 @@ class TelemetryServicer(control_v1.TelemetryServiceServicer):
     ) -> control_v1.GetRunCursorsResponse:
         raise NotBuilt("This build keeps no projection of runs.", remedy="Ask the agent for its runs.")
 
-    async def ListSpans(
-        self, request: control_v1.ListSpansRequest, context: Context
-    ) -> control_v1.ListSpansResponse:
-        page = await self._store.page(
-            filter_from_proto(request.filter), request.page_size, request.page_token
-        )
+    async def ListSpans(self, request: control_v1.ListSpansRequest, context: Context) -> control_v1.ListSpansResponse:
+        page = await self._store.page(filter_from_proto(request.filter), request.page_size, request.page_token)
         response = control_v1.ListSpansResponse(next_page_token=page.next_page_token)
         for span in page.spans:
             response.spans.append(span_to_proto(span))
@@ -103,15 +99,11 @@ class TelemetryServicer(control_v1.TelemetryServiceServicer):
 class ObservabilityServicer(control_v1.ObservabilityServiceServicer):
     """The observability mode, which is always `shipping` in this build."""
 
-    async def GetMode(
-        self, request: control_v1.GetModeRequest, context: Context
-    ) -> control_v1.GetModeResponse:
+    async def GetMode(self, request: control_v1.GetModeRequest, context: Context) -> control_v1.GetModeResponse:
         shipping = control_v1.MODE_SHIPPING
         return control_v1.GetModeResponse(mode=control_v1.ModeState(mode=shipping, set_mode=shipping))
 
-    async def SetMode(
-        self, request: control_v1.SetModeRequest, context: Context
-    ) -> control_v1.SetModeResponse:
+    async def SetMode(self, request: control_v1.SetModeRequest, context: Context) -> control_v1.SetModeResponse:
         raise NotBuilt("This build has the mode shipping only.")
 
     async def WatchMode(

@@ -116,8 +116,7 @@ class SpanStore:
 
         def work(connection: apsw.Connection) -> list[SpanRecord]:
             rows = connection.execute(
-                "UPDATE spans SET state = 'lost' WHERE state = 'running' AND instance_id = ? RETURNING "
-                + _COLUMNS,
+                "UPDATE spans SET state = 'lost' WHERE state = 'running' AND instance_id = ? RETURNING " + _COLUMNS,
                 (instance_id,),
             )
             return [SpanRecord._make(row) for row in rows]
@@ -132,9 +131,7 @@ class SpanStore:
         Raises `InvalidInput` for a page size out of range or a token that is not from here.
         """
         if not 0 <= page_size <= MAX_PAGE_SIZE:
-            raise InvalidInput(
-                f"page_size must be 0 to {MAX_PAGE_SIZE}.", field="page_size", limit=MAX_PAGE_SIZE
-            )
+            raise InvalidInput(f"page_size must be 0 to {MAX_PAGE_SIZE}.", field="page_size", limit=MAX_PAGE_SIZE)
         size = page_size or DEFAULT_PAGE_SIZE
         conditions, values = _conditions(wanted)
         if page_token:
@@ -142,9 +139,7 @@ class SpanStore:
             values += _read_token(page_token)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         query = f"SELECT id, {_COLUMNS} FROM spans {where} ORDER BY start_ns, id LIMIT ?"
-        rows = await self._database.read(
-            lambda connection: connection.execute(query, (*values, size + 1)).fetchall()
-        )
+        rows = await self._database.read(lambda connection: connection.execute(query, (*values, size + 1)).fetchall())
         spans = [SpanRecord._make(row[1:]) for row in rows[:size]]
         token = f"{spans[-1].start_ns}.{rows[size - 1][0]}" if len(rows) > size else ""
         return SpanPage(spans, token)
@@ -194,8 +189,7 @@ def _conditions(wanted: SpanFilter) -> tuple[list[str], list[str | int]]:
             values.append(value)
     if wanted.around_run_id:
         conditions.append(
-            "trace_id IN (SELECT DISTINCT trace_id FROM spans WHERE run_id = ?)"
-            " AND (run_id IS NULL OR run_id = ?)"
+            "trace_id IN (SELECT DISTINCT trace_id FROM spans WHERE run_id = ?) AND (run_id IS NULL OR run_id = ?)"
         )
         values += [wanted.around_run_id, wanted.around_run_id]
     if wanted.start_ns_from:

@@ -87,9 +87,7 @@ def span_to_proto(span: SpanRecord) -> control_v1.Span:
         attributes = _struct(event["attributes"])
         message.events.add(name=event["name"], time=to_timestamp(event["time_ns"]), attributes=attributes)
     for link in contents["links"]:
-        message.links.add(
-            trace_id=link["trace_id"], span_id=link["span_id"], attributes=_struct(link["attributes"])
-        )
+        message.links.add(trace_id=link["trace_id"], span_id=link["span_id"], attributes=_struct(link["attributes"]))
     return message
 
 

@@ -13,9 +13,7 @@ SERVING = control_v1.Health(state=control_v1.Health.STATE_SERVING)
 
 
 def registration(instance_id: str = "rag-1", address: str = "127.0.0.1:7420", **changes: Any) -> Registration:
-    descriptor = capability_v1.Descriptor(
-        name=changes.pop("name", "rag"), tags=changes.pop("tags", ["retrieval"])
-    )
+    descriptor = capability_v1.Descriptor(name=changes.pop("name", "rag"), tags=changes.pop("tags", ["retrieval"]))
     return Registration(instance_id, address, changes.pop("kind", "capability"), descriptor)
 
 
@@ -63,7 +61,7 @@ def test_the_same_descriptor_at_another_address_is_a_replica(hand: Any) -> None:
 def test_a_taken_name_is_refused_and_its_owner_stays(hand: Any, changes: dict[str, Any]) -> None:
     registry = Registry(hand.clock)
     registry.register(registration("a", "127.0.0.1:1"))
-    with pytest.raises(AlreadyExists, match="'rag'.*127.0.0.1:1"):
+    with pytest.raises(AlreadyExists, match=r"'rag'.*127\.0\.0\.1:1"):
         registry.register(registration("b", "127.0.0.1:2", **changes))
     assert ids(registry) == ["a"]
 

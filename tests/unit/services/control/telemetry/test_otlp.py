@@ -96,8 +96,6 @@ def test_deep_nesting_is_cut() -> None:
 
 
 def test_clock_skew_and_zero_length_are_kept_as_they_are() -> None:
-    spans, rejections = read(
-        {"end_time_unix_nano": 500}, {"end_time_unix_nano": 1_000}, {"end_time_unix_nano": 0}
-    )
+    spans, rejections = read({"end_time_unix_nano": 500}, {"end_time_unix_nano": 1_000}, {"end_time_unix_nano": 0})
     assert [(span.start_ns, span.end_ns) for span in spans] == [(1_000, 500), (1_000, 1_000), (1_000, 1_000)]
     assert rejections.count == 0

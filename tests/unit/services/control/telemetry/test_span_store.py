@@ -71,9 +71,7 @@ async def test_the_open_spans_of_a_dead_process_are_lost_until_they_end_after_al
     assert [span.state for span in stored.changes[-2:]] == ["lost", "ok"]
 
 
-async def test_pages_are_ordered_by_start_and_have_no_gap_and_no_duplicate(
-    stored: Stored, make_span: Make
-) -> None:
+async def test_pages_are_ordered_by_start_and_have_no_gap_and_no_duplicate(stored: Stored, make_span: Make) -> None:
     await stored.store.add_ends([make_span(f"s{n}", start_ns=100 + n % 3) for n in range(10)])
     seen: list[SpanRecord] = []
     token = ""
@@ -87,9 +85,7 @@ async def test_pages_are_ordered_by_start_and_have_no_gap_and_no_duplicate(
     assert [span.start_ns for span in seen] == sorted(span.start_ns for span in seen)
 
 
-@pytest.mark.parametrize(
-    "size, token", [(-1, ""), (10_001, ""), (1, "x"), (1, "1"), (1, "1.²"), (1, "9" * 50)]
-)
+@pytest.mark.parametrize("size, token", [(-1, ""), (10_001, ""), (1, "x"), (1, "1"), (1, "1.²"), (1, "9" * 50)])
 async def test_bad_pages_are_refused(stored: Stored, size: int, token: str) -> None:
     with pytest.raises(InvalidInput):
         await stored.store.page(SpanFilter(), size, token)
@@ -109,9 +105,7 @@ async def test_bad_pages_are_refused(stored: Stored, size: int, token: str) -> N
         SpanFilter(run_id="r", service="s", start_ns_from=1),
     ],
 )
-async def test_filters_choose_the_same_stored_and_live(
-    stored: Stored, make_span: Make, wanted: SpanFilter
-) -> None:
+async def test_filters_choose_the_same_stored_and_live(stored: Stored, make_span: Make, wanted: SpanFilter) -> None:
     mine = make_span("wanted", run_id="r", thread_id="t", correlation_id="c", service="s")
     mine = mine._replace(trace_id="b" * 32, start_ns=150)
     other = make_span("other")
@@ -120,9 +114,7 @@ async def test_filters_choose_the_same_stored_and_live(
     assert (wanted.matches(mine), wanted.matches(other)) == (True, False)
 
 
-async def test_around_a_run_are_the_spans_of_its_trace_that_no_other_run_has(
-    stored: Stored, make_span: Make
-) -> None:
+async def test_around_a_run_are_the_spans_of_its_trace_that_no_other_run_has(stored: Stored, make_span: Make) -> None:
     elsewhere = make_span("elsewhere", trace_id="c" * 32)
     spans = [make_span("mine", run_id="r1"), make_span("grpc"), make_span("theirs", run_id="r2"), elsewhere]
     await stored.store.add_ends(spans)
