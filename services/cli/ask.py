@@ -55,13 +55,14 @@ def ask(
 
 
 async def _ask(session: RunSession, request: agent_v1.StartRunRequest) -> None:
-    async with connect("agent", agent_v1.AgentServiceStub) as agent:
+    async with connect("agent") as channel:
+        agent = agent_v1.AgentServiceStub(channel)
         run = await start_run(agent, request)
         session.transcript.run.CopyFrom(run)
         await session.follow(agent, run.run_id)
 
 
-async def start_run(agent: agent_v1.AgentServiceStub, request: agent_v1.StartRunRequest) -> agent_v1.Run:
+async def start_run(agent: "agent_v1.AgentServiceAsyncStub", request: agent_v1.StartRunRequest) -> agent_v1.Run:
     """Start the run; its `request_id` makes it safe to send the request again when the answer was lost."""
     for _ in range(START_ATTEMPTS - 1):
         try:

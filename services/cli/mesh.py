@@ -1,9 +1,8 @@
 """Calls to the mesh: a stub for a service, and its errors in words that help at a terminal."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
 
 import grpc
 
@@ -12,16 +11,14 @@ from shared.errors import PeerUnavailable
 from shared.rpc.channel import open_channel
 from shared.rpc.status import peer_errors
 
-Stub = TypeVar("Stub")
-
 
 @asynccontextmanager
-async def connect(service: str, stub_class: Callable[[grpc.aio.Channel], Stub]) -> AsyncIterator[Stub]:
+async def connect(service: str) -> AsyncIterator[grpc.aio.Channel]:
     """Open a channel to a service for as long as the context lasts; what is raised inside becomes a typed error."""
     address = address_of(service, os.environ)
     with calling(service, address):
         async with open_channel(address) as channel:
-            yield stub_class(channel)
+            yield channel
 
 
 @contextmanager

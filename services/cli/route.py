@@ -34,14 +34,16 @@ def route(
 
 
 async def _recommend(query: str) -> agent_v1.Recommendation:
-    async with connect("agent", agent_v1.AgentServiceStub) as agent:
+    async with connect("agent") as channel:
+        agent = agent_v1.AgentServiceStub(channel)
         response = await agent.RecommendRoute(agent_v1.RecommendRouteRequest(query=query), timeout=TIMEOUT_S)
         return response.recommendation
 
 
 async def _route_batch(batch: Batch) -> bool:
     """Print one JSON a line; returns whether a line failed. One query at a time, so that latencies are honest."""
-    async with connect("agent", agent_v1.AgentServiceStub) as agent:
+    async with connect("agent") as channel:
+        agent = agent_v1.AgentServiceStub(channel)
         for row in batch:
             query = row.fields["query"]
             try:

@@ -39,7 +39,7 @@ class RunSession:
         self._started = time.monotonic()
         self._view = RunView(out(), self.transcript)
 
-    async def follow(self, agent: agent_v1.AgentServiceStub, run_id: str, *, after_sequence: int = 0) -> None:
+    async def follow(self, agent: "agent_v1.AgentServiceAsyncStub", run_id: str, *, after_sequence: int = 0) -> None:
         """Show the run until it ends, or until it waits for somebody who is not here."""
         self.run_id = run_id
         watch = RunWatch(
@@ -66,7 +66,7 @@ class RunSession:
     def _is_at_rest(self, event: agent_v1.RunEvent) -> bool:
         return event.WhichOneof("payload") == "state_changed" and event.state_changed.run.state in STOPPED
 
-    async def _answer(self, agent: agent_v1.AgentServiceStub) -> bool:
+    async def _answer(self, agent: "agent_v1.AgentServiceAsyncStub") -> bool:
         """Put the run's questions to the user; False when they are for somebody else."""
         run = self.transcript.run
         if run.state != agent_v1.Run.STATE_INPUT_REQUIRED or self._ask_user is None or not run.questions:

@@ -176,16 +176,18 @@ def prune(
     out().print(f"{response.deleted_runs} runs {verb}, {response.freed_bytes / 1e6:.1f} MB freed.")
 
 
-def _call(call: Callable[[agent_v1.AgentServiceStub], Awaitable[Response]]) -> Response:
+def _call(call: Callable[["agent_v1.AgentServiceAsyncStub"], Awaitable[Response]]) -> Response:
     async def connected() -> Response:
-        async with connect("agent", agent_v1.AgentServiceStub) as agent:
+        async with connect("agent") as channel:
+            agent = agent_v1.AgentServiceStub(channel)
             return await call(agent)
 
     return asyncio.run(connected())
 
 
 async def _watch(session: RunSession, run_id: str, after: int) -> None:
-    async with connect("agent", agent_v1.AgentServiceStub) as agent:
+    async with connect("agent") as channel:
+        agent = agent_v1.AgentServiceStub(channel)
         response = await agent.GetRun(agent_v1.GetRunRequest(run_id=run_id), timeout=CALL_TIMEOUT_S)
         session.transcript.run.CopyFrom(response.run)
         await session.follow(agent, run_id, after_sequence=after)
@@ -212,7 +214,7 @@ def _table(runs: list[agent_v1.Run]) -> Table:
 def _print_run(run: agent_v1.Run) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     state = state_name(run)
-    rows = {
+    rows: dict[str, str | Text] = {
         "run": run.run_id,
         "thread": run.thread_id,
         "state": Text(state, style=STATE_STYLES.get(state, "")),

@@ -54,7 +54,8 @@ def search(
 
 
 async def _search(request: rag_v1.SearchRequest) -> rag_v1.SearchResponse:
-    async with connect("rag", rag_v1.RagServiceStub) as rag:
+    async with connect("rag") as channel:
+        rag = rag_v1.RagServiceStub(channel)
         return await rag.Search(request, timeout=TIMEOUT_S)
 
 
@@ -62,7 +63,8 @@ async def _search_batch(batch: Batch, template: rag_v1.SearchRequest) -> bool:
     """Print one JSON a line; returns whether a line failed."""
     request = rag_v1.SearchRequest()
     request.CopyFrom(template)
-    async with connect("rag", rag_v1.RagServiceStub) as rag:
+    async with connect("rag") as channel:
+        rag = rag_v1.RagServiceStub(channel)
         for row in batch:
             request.query = row.fields["text"]
             try:

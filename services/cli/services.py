@@ -29,7 +29,8 @@ def services(is_json: JsonOption = False) -> None:
 
 
 async def _list_services() -> list[control_v1.ServiceInstance]:
-    async with connect("control", control_v1.RegistryServiceStub) as registry:
+    async with connect("control") as channel:
+        registry = control_v1.RegistryServiceStub(channel)
         response = await registry.ListServices(control_v1.ListServicesRequest(), timeout=TIMEOUT_S)
         return list(response.instances)
 

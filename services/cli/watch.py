@@ -28,7 +28,7 @@ class RunWatch:
 
     def __init__(
         self,
-        agent: agent_v1.AgentServiceStub,
+        agent: "agent_v1.AgentServiceAsyncStub",
         run_id: str,
         *,
         after_sequence: int = 0,
