@@ -129,7 +129,7 @@ class Child:
     async def _probe(self, pid: int) -> None:
         started = time.monotonic()
         # another process gives no event to wait for
-        while not await self.spec.is_healthy(pid):  # noqa: ASYNC110
+        while not await self.spec.is_healthy(pid):
             await asyncio.sleep(PROBE_INTERVAL_S)
         self.healthy_after_s = time.monotonic() - started
         self.state = ChildState.HEALTHY
