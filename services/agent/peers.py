@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 WATCH_TIMEOUT_S = 3600.0
-_USABLE = (control_v1.Health.STATE_UNSPECIFIED, control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
+# not checked yet is not usable: a service with a lying address must never be called
+_USABLE = (control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
 
 Instance = control_v1.ServiceInstance
 OnChange = Callable[[Sequence[Descriptor]], Awaitable[None]]
