@@ -50,7 +50,7 @@ async def measure() -> list[Measure]:
     ]
 
 
-async def _run(stub: agent_v1.AgentServiceStub, query: str) -> float:
+async def _run(stub: "agent_v1.AgentServiceAsyncStub", query: str) -> float:
     """One run with scripted decisions, from the request to its last event, in ms."""
     started = time.perf_counter()
     run = (await stub.StartRun(agent_v1.StartRunRequest(query=query), timeout=60)).run
@@ -62,7 +62,7 @@ async def _run(stub: agent_v1.AgentServiceStub, query: str) -> float:
     return elapsed
 
 
-async def _many(stub: agent_v1.AgentServiceStub) -> None:
+async def _many(stub: "agent_v1.AgentServiceAsyncStub") -> None:
     gate = asyncio.Semaphore(CONCURRENCY)
 
     async def one(number: int) -> None:
@@ -72,7 +72,7 @@ async def _many(stub: agent_v1.AgentServiceStub) -> None:
     await asyncio.gather(*(one(number) for number in range(CONCURRENT_RUNS)))
 
 
-async def _hop_ms(stub: agent_v1.AgentServiceStub, query: str, effort: common_v1.Effort.ValueType) -> float:
+async def _hop_ms(stub: "agent_v1.AgentServiceAsyncStub", query: str, effort: common_v1.Effort.ValueType) -> float:
     """From the decision to hop to the decision after it: two commits and the call, no model, no work."""
     run = (await stub.StartRun(agent_v1.StartRunRequest(query=query, effort=effort), timeout=60)).run
     decided = [

@@ -21,7 +21,7 @@ POLL_S = 0.05
 
 
 @asynccontextmanager
-async def running_stack(script: Sequence[Mapping[str, Any]]) -> AsyncIterator[agent_v1.AgentServiceStub]:
+async def running_stack(script: Sequence[Mapping[str, Any]]) -> AsyncIterator["agent_v1.AgentServiceAsyncStub"]:
     """Start everything in a scratch home, yield a stub for the agent, and stop everything.
 
     `script` is what the scripted model server answers. Raises `Unavailable` when a process dies,
@@ -97,7 +97,7 @@ async def _ready(name: str, home: Path, process: asyncio.subprocess.Process) -> 
         raise DeadlineExceeded(f"{name} was not ready after {START_TIMEOUT_S:g} s.") from None
 
 
-async def _routable(stub: agent_v1.AgentServiceStub) -> None:
+async def _routable(stub: "agent_v1.AgentServiceAsyncStub") -> None:
     request = agent_v1.RecommendRouteRequest(query="repeat after me: ready")
     async with asyncio.timeout(START_TIMEOUT_S):
         while not (await stub.RecommendRoute(request, timeout=5)).recommendation.candidates:
