@@ -1,0 +1,108 @@
+"""A fake agent: a real servicer that remembers its requests, with dials for failing."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import grpc
+
+from shared.errors import NotFound, WaystationError
+from shared.pb import agent_v1
+from shared.rpc.status import status_code, to_trailers
+
+RUN_ID = "run-1"
+
+
+def event(sequence: int, **payload: object) -> agent_v1.RunEvent:
+    """An event of the fake's run."""
+    return agent_v1.RunEvent(run_id=RUN_ID, sequence=sequence, **payload)
+
+
+def ended(sequence: int, **fields: object) -> agent_v1.RunEvent:
+    """The run's last event: it succeeded."""
+    values = {"run_id": RUN_ID, "thread_id": "thread-1", "state": agent_v1.Run.STATE_SUCCEEDED, **fields}
+    return event(sequence, state_changed=agent_v1.RunStateChanged(run=agent_v1.Run(**values)))
+
+
+@dataclass
+class FakeAgent(agent_v1.AgentServiceServicer):
+    """Serves one run with the events it is given."""
+
+    events: list[agent_v1.RunEvent] = field(default_factory=list)
+    drop_after: list[int] = field(default_factory=list)
+    """For each coming watch, after how many events the stream breaks."""
+    close_after: int | None = None
+    """After how many events the next watch is closed as if all were well."""
+    failures: list[WaystationError] = field(default_factory=list)
+    """What the coming calls other than watches raise."""
+    requests: list[object] = field(default_factory=list)
+
+    def StartRun(self, request: agent_v1.StartRunRequest, context: grpc.ServicerContext) -> agent_v1.StartRunResponse:
+        self._enter(request, context)
+        return agent_v1.StartRunResponse(run=agent_v1.Run(run_id=RUN_ID, thread_id="thread-1"))
+
+    def GetRun(self, request: agent_v1.GetRunRequest, context: grpc.ServicerContext) -> agent_v1.GetRunResponse:
+        self._enter(request, context)
+        if request.run_id != RUN_ID:
+            abort(context, NotFound(f"There is no run {request.run_id}.", remedy="`waystation runs list` lists them."))
+        return agent_v1.GetRunResponse(run=agent_v1.Run(run_id=RUN_ID, state=agent_v1.Run.STATE_RUNNING))
+
+    def ListRuns(self, request: agent_v1.ListRunsRequest, context: grpc.ServicerContext) -> agent_v1.ListRunsResponse:
+        self._enter(request, context)
+        runs = [agent_v1.Run(run_id=RUN_ID, query="why?", state=agent_v1.Run.STATE_SUCCEEDED)]
+        return agent_v1.ListRunsResponse(runs=runs)
+
+    def WatchRun(
+        self, request: agent_v1.WatchRunRequest, context: grpc.ServicerContext
+    ) -> Iterator[agent_v1.WatchRunResponse]:
+        self.requests.append(request)
+        left = self.drop_after.pop(0) if self.drop_after else None
+        closed, self.close_after = self.close_after, None
+        sent = 0
+        for item in self.events:
+            if item.sequence <= request.after_sequence:
+                continue
+            if sent == left:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
+            if sent == closed:
+                return
+            sent += 1
+            yield agent_v1.WatchRunResponse(event=item)
+
+    def RecommendRoute(
+        self, request: agent_v1.RecommendRouteRequest, context: grpc.ServicerContext
+    ) -> agent_v1.RecommendRouteResponse:
+        self._enter(request, context)
+        recommendation = agent_v1.Recommendation(router="embedding")
+        recommendation.latency.FromMicroseconds(4_500)
+        if "hi" not in request.query:
+            recommendation.top = "rag"
+            recommendation.candidates.add(service="rag", confidence=0.9, matched_tags=["docs"])
+        return agent_v1.RecommendRouteResponse(recommendation=recommendation)
+
+    def _enter(self, request: object, context: grpc.ServicerContext) -> None:
+        self.requests.append(request)
+        if self.failures:
+            abort(context, self.failures.pop(0))
+
+
+def abort(context: grpc.ServicerContext, error: WaystationError) -> NoReturn:
+    """End the call with the error as our servers send it."""
+    context.set_trailing_metadata(to_trailers(error))
+    context.abort(status_code(error), error.message)
+    raise AssertionError("abort raises")
+
+
+@contextmanager
+def serving(add: object, servicer: object) -> Iterator[str]:
+    """Serve on a free port, in threads of its own; gives host:port."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=4))
+    add(servicer, server)  # type: ignore[operator]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
