@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from services.cli.output import JsonOption, err, error_row, note, out, print_json
+from services.cli.output import JsonOption, err, error_row, out, print_json
 from shared.errors import WaystationError
 from shared.models.manifest import ModelEntry, load_manifest
 from shared.models.pull import Puller
@@ -66,16 +66,14 @@ def verify(names: Names = None, is_json: JsonOption = False) -> None:
             try:
                 store.verified(entry, lambda done, task=task: bars.advance(task, done), again=True)  # type: ignore[misc]
                 rows.append({"name": entry.name, "verified": True})
+                said = "the sum is right."
             except WaystationError as error:
                 rows.append({"name": entry.name, "verified": False, "error": error_row(error)})
+                said = str(error)
+            if not is_json:
+                bars.console.print(f"{entry.name}: {said}", highlight=False)
     if is_json:
         print_json(rows)
-    for row in rows:
-        if row["verified"]:
-            note(f"{row['name']}: the sum is right.")
-        else:
-            error = row["error"]
-            note(f"{row['name']}: {error['message']} {error['remedy']}")  # type: ignore[index]
     if not all(row["verified"] for row in rows):
         raise typer.Exit(1)
 
