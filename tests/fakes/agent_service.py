@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 
@@ -15,12 +15,12 @@ from shared.rpc.status import status_code, to_trailers
 RUN_ID = "run-1"
 
 
-def event(sequence: int, **payload: object) -> agent_v1.RunEvent:
+def event(sequence: int, **payload: Any) -> agent_v1.RunEvent:
     """An event of the fake's run."""
     return agent_v1.RunEvent(run_id=RUN_ID, sequence=sequence, **payload)
 
 
-def ended(sequence: int, **fields: object) -> agent_v1.RunEvent:
+def ended(sequence: int, **fields: Any) -> agent_v1.RunEvent:
     """The run's last event: it succeeded."""
     values = {"run_id": RUN_ID, "thread_id": "thread-1", "state": agent_v1.Run.STATE_SUCCEEDED, **fields}
     return event(sequence, state_changed=agent_v1.RunStateChanged(run=agent_v1.Run(**values)))
