@@ -28,9 +28,7 @@ TENSOR_COUNT = 101
 def main(argv: list[str] | None = None) -> None:
     """Build the GGUF file and print its SHA-256."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--source", type=Path, help="folder with the wheel, or with model.safetensors and vocab.txt"
-    )
+    parser.add_argument("--source", type=Path, help="folder with the wheel, or with model.safetensors and vocab.txt")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:

@@ -32,9 +32,7 @@ BATCH_TEXTS = 32
 _Argument = TypeVar("_Argument")
 _Outcome = TypeVar("_Outcome")
 
-_MISSING_REMEDY = (
-    "It comes with the code: install Waystation again, or run `python -m shared.models.build_minilm`."
-)
+_MISSING_REMEDY = "It comes with the code: install Waystation again, or run `python -m shared.models.build_minilm`."
 
 
 @dataclass(frozen=True)
@@ -193,9 +191,7 @@ def _load(path: Path, threads: int) -> tuple[Any, Any]:
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
     if model is None:
-        raise ModelCorrupt(
-            f"llama.cpp cannot read {path} as a model.", remedy=_MISSING_REMEDY, model=path.name
-        )
+        raise ModelCorrupt(f"llama.cpp cannot read {path} as a model.", remedy=_MISSING_REMEDY, model=path.name)
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.n_seq_max = BATCH_TEXTS

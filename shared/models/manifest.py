@@ -61,9 +61,7 @@ class Manifest:
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models)
-        raise NotFound(
-            f"There is no model {name!r} in the manifest.", remedy=f"Known models: {known}.", known=known
-        )
+        raise NotFound(f"There is no model {name!r} in the manifest.", remedy=f"Known models: {known}.", known=known)
 
 
 def load_manifest(path: Path = DATA / "manifest.toml") -> Manifest:
