@@ -1,69 +1,49 @@
-"""The model server process."""
+"""The model server as a process: builds everything and serves until it is told to stop."""
 
-import asyncio
-import socket
-from contextlib import AsyncExitStack
-
-import uvicorn
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from services.models.app import build_app
 from services.models.backend import Backend
-from services.models.scripted import ScriptedBackend, load_script
+from services.models.scripted import load_script
 from services.models.settings import ModelsSettings
-from shared.errors import StorageUnavailable
+from shared.http_server import http_server
 from shared.process import ready_file, run_process, stop_requested
 
-DRAIN_S = 5
+logger = logging.getLogger("services.models")
+
+DRAIN_S = 10
+
+
+def build_backend(settings: ModelsSettings) -> Backend:
+    """What answers. Raises InvalidInput when the script of the scripted backend is bad."""
+    if settings.backend == "scripted":
+        return load_script(settings.script)
+    # Imported here because it loads 100 MB of llama.cpp, which a scripted test has no use for.
+    from services.models.native import NativeBackend
+
+    return NativeBackend(settings)
+
+
+@asynccontextmanager
+async def serving(settings: ModelsSettings) -> AsyncIterator[int]:
+    """Serve while the context lasts; yields the port. Running replies are given ten seconds to end."""
+    backend = build_backend(settings)
+    async with backend.running():
+        app = build_app(backend, settings)
+        port_setting = "WAYSTATION_MODELS_PORT"
+        async with http_server(app, settings.host, settings.port, port_setting=port_setting, drain_s=DRAIN_S) as port:
+            yield port
 
 
 async def serve(settings: ModelsSettings, instance_id: str) -> None:
-    """Serve until the process is told to stop, then drain."""
-    async with AsyncExitStack() as stack:
-        listener = _bind(settings)
-        backend = await _backend(settings, stack)
-        config = uvicorn.Config(
-            build_app(backend, settings),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        serving = asyncio.create_task(server._serve(sockets=[listener]))
-        address = f"{settings.advertise_host or settings.host}:{listener.getsockname()[1]}"
-        stack.enter_context(ready_file(settings.home, "models", address))
-        await stop_requested()
-        server.should_exit = True
-        await serving
-
-
-async def _backend(settings: ModelsSettings, stack: AsyncExitStack) -> Backend:
-    if settings.backend == "scripted":
-        return ScriptedBackend(load_script(settings.script))
-    # imported here: llama.cpp's libraries are of no use to the scripted backend
-    from services.models.llama import LlamaBackend
-
-    backend = LlamaBackend(settings)
-    stack.push_async_callback(backend.close)
-    await backend.open()
-    return backend
-
-
-def _bind(settings: ModelsSettings) -> socket.socket:
-    # the protocol is named because asyncio turns Nagle off only on sockets that say they are TCP
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise StorageUnavailable(
-            f"Port {settings.port} on {settings.host} cannot be used: {error.strerror}.",
-            remedy="Stop the process that has it, or set WAYSTATION_MODELS_PORT.",
-            port=settings.port,
-        ) from None
-    return listener
+    """Serve until the process is told to stop."""
+    async with serving(settings) as port:
+        host = settings.advertise_host or settings.host
+        logger.info("%s serves %s models at http://%s:%d/v1", instance_id, settings.backend, host, port)
+        with ready_file(settings.home, "models", f"{host}:{port}"):
+            await stop_requested()
 
 
 if __name__ == "__main__":

@@ -1,104 +1,78 @@
-"""The HTTP door: OpenAI's chat completions, checked and bounded, in front of a backend."""
+"""The HTTP door: OpenAI's chat completions, the list of models, and health."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any
+from dataclasses import replace
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.models.backend import Backend, Refused
+from services.models.answer import ChatAnswer
+from services.models.backend import Backend
+from services.models.chat_request import parse_request
+from services.models.http_errors import error_response
 from services.models.settings import ModelsSettings
+from shared.errors import InvalidInput, WaystationError
+
+
+class ModelsApi:
+    """The endpoints."""
+
+    def __init__(self, backend: Backend, settings: ModelsSettings) -> None:
+        self._backend = backend
+        self._settings = settings
+
+    async def chat(self, request: Request) -> Response:
+        """`POST /v1/chat/completions`."""
+        body = await _read_body(request, self._settings.max_request_bytes)
+        parsed = parse_request(
+            body,
+            default_tokens=self._settings.default_reply_tokens,
+            max_tokens=self._settings.max_reply_tokens,
+        )
+        return ChatAnswer(self._backend, replace(parsed, model=self._backend.resolve(parsed.model)))
+
+    async def list_models(self, request: Request) -> Response:
+        """`GET /v1/models`."""
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "waystation", "state": state}
+            for name, state in self._backend.model_states().items()
+        ]
+        return JSONResponse({"object": "list", "data": models})
+
+    async def health(self, request: Request) -> Response:
+        """`GET /health`: 200 once no model is being loaded."""
+        states = self._backend.model_states()
+        is_loading = "loading" in states.values()
+        return JSONResponse({"status": "loading" if is_loading else "ok", "models": states}, 503 if is_loading else 200)
 
 
 def build_app(backend: Backend, settings: ModelsSettings) -> Starlette:
-    """`/health`, `/v1/models` and `/v1/chat/completions` over a backend."""
-
-    async def health(_: Request) -> Response:
-        models = list(backend.models())
-        return JSONResponse({"status": "ok" if models else "no models", "models": models})
-
-    async def list_models(_: Request) -> Response:
-        rows = [{"id": name, "object": "model", "owned_by": "waystation"} for name in backend.models()]
-        return JSONResponse({"object": "list", "data": rows})
-
-    async def chat(request: Request) -> Response:
-        stack = AsyncExitStack()
-        try:
-            body = await _read(request, settings)
-            opening = asyncio.ensure_future(stack.enter_async_context(backend.chat(body)))
-            reply = await _unless_left(request, opening)
-        except Refused as refused:
-            await stack.aclose()
-            return error_response(refused)
-
-        async def send() -> AsyncIterator[bytes]:
-            # the response's task is cancelled when the client leaves; then this closes the backend's context
-            async with stack:
-                async for block in reply.body:
-                    yield block
-
-        return StreamingResponse(send(), reply.status, media_type=reply.media_type)
-
+    """The ASGI application. The host name is checked, so that no web page can reach it by rebinding its own name."""
+    api = ModelsApi(backend, settings)
+    hosts = [settings.host, settings.advertise_host or settings.host, "127.0.0.1", "localhost", "[::1]", "models"]
     return Starlette(
         routes=[
-            Route("/health", health),
-            Route("/v1/models", list_models),
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-        ]
+            Route("/v1/chat/completions", api.chat, methods=["POST"]),
+            Route("/v1/models", api.list_models),
+            Route("/health", api.health),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        exception_handlers={WaystationError: _answer_error},
     )
 
 
-def error_response(refused: Refused) -> JSONResponse:
-    """The error in OpenAI's format."""
-    error = {"message": refused.message, "type": "waystation", "code": refused.code}
-    return JSONResponse({"error": error}, refused.status)
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WaystationError)
+    return error_response(error)
 
 
-async def _unless_left(request: Request, opening: "asyncio.Future[Any]") -> Any:
-    """Wait for the backend's first word, and let go of it when the client leaves before."""
-    leaving = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait({opening, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not opening.done():
-            opening.cancel()
-            await asyncio.wait({opening})
-            raise Refused(499, "client_left", "The client left.")
-        return opening.result()
-    finally:
-        leaving.cancel()
-        opening.cancel()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _read(request: Request, settings: ModelsSettings) -> dict[str, Any]:
-    raw = bytearray()
-    async for block in request.stream():
-        raw += block
-        if len(raw) > settings.max_request_bytes:
-            limit = settings.max_request_bytes
-            raise Refused(413, "request_too_large", f"The request has more than {limit} bytes.")
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        raise Refused(400, "invalid_json", "The request is not JSON.") from None
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
-        raise Refused(400, "invalid_messages", "`messages` must be a list of objects with text in `content`.")
-    limit = settings.max_output_tokens
-    wanted = body.get("max_tokens", limit)
-    if not isinstance(wanted, int) or not 0 < wanted <= limit:
-        raise Refused(400, "invalid_max_tokens", f"`max_tokens` must be from 1 to {limit}.")
-    return {**body, "max_tokens": wanted}
-
-
-def _is_message(item: object) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("content"), str)
+async def _read_body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise InvalidInput(f"The request is larger than {limit} bytes.", field="body", limit=limit)
+    return bytes(body)

@@ -1,38 +1,43 @@
-"""What answers chat requests: an interface, so that llama.cpp and the script are interchangeable."""
+"""What the HTTP side needs of whatever writes the replies."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from services.models.chat_request import ChatRequest
+
 
 @dataclass(frozen=True)
-class Reply:
-    """An HTTP reply on its way: status, media type, and a body that is streamed."""
+class Piece:
+    """A part of a reply."""
 
-    status: int
-    media_type: str
-    body: AsyncIterator[bytes]
-
-
-class Refused(Exception):
-    """A request that is not done; `status` and `code` go to the client in OpenAI's error format."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+    delta: Mapping[str, Any]
+    """As in an OpenAI chunk: `content`, or `tool_calls`; empty in the last piece."""
+    finish_reason: str = ""
+    """Why the reply ended: `stop`, `length`, `tool_calls`; empty before the end."""
+    usage: Mapping[str, Any] | None = None
+    """Tokens, as OpenAI counts them; with the last piece."""
 
 
 class Backend(Protocol):
-    """Answers OpenAI chat completions."""
+    """Answers chat requests."""
 
-    def models(self) -> Sequence[str]:
-        """The models that can be asked, the default one first."""
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Hold what is needed while the context lasts."""
         ...
 
-    def chat(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[Reply]:
-        """Begin to answer a checked request body. Leaving the context early frees what the request holds.
+    def model_states(self) -> Mapping[str, str]:
+        """Each model's name and state: `ready`, `loading`, `absent` or `failed`."""
+        ...
 
-        Raises `Refused`.
+    def resolve(self, name: str) -> str:
+        """The proper name of a model or alias. Raises NotFound with the known names."""
+        ...
+
+    def chat(self, request: ChatRequest) -> AsyncIterator[Piece]:
+        """Write a reply; closing the iterator stops the work.
+
+        Raises InvalidInput, NotFound, LimitExceeded, ModelMissing, ModelCorrupt or ModelUnavailable.
         """
         ...

@@ -104,7 +104,6 @@ class LlamaBackend:
         parameters.n_batch = parameters.n_ubatch = settings.batch_tokens
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
         parameters.cache_ram_mib = PROMPT_CACHE_MIB
-        parameters.hostname = "127.0.0.1"
         parameters.port = 0
         parameters.ui = False
         parameters.fit_params = False

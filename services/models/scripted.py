@@ -1,118 +1,149 @@
-"""A backend that answers from a script, over the same HTTP API: for tests and for measuring the mesh alone.
-
-The script is a JSON list of rules; the first that fits answers. A rule has `match` (a regular expression looked for in
-all messages, joined by newlines), and may have `schema_name` (expression for the requested schema's name; without it a
-rule fits any), `reply` (text, or JSON to be sent as text), `delay_ms` before each token, `fail` (an HTTP status),
-`hang` (never answers), `times` (how often it may be used). A request that no rule fits gets status 500.
-"""
+"""Fixed replies from a script instead of a model, for tests over the real wire; on by explicit setting only."""
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-
-from services.models.backend import Refused, Reply
-from shared.errors import InvalidInput
-
-MODEL = "scripted"
-TOKEN = re.compile(r"\s*\S+\s*")
+from services.models.backend import Piece
+from services.models.chat_request import ChatRequest
+from shared.errors import InvalidInput, WaystationError
 
 
-class Rule(BaseModel):
-    """One rule of a script."""
+class ScriptedFailure(WaystationError):
+    """The script says that this request fails."""
 
-    model_config = ConfigDict(extra="forbid")
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.http_status = status
+
+
+@dataclass
+class Rule:
+    """One rule of a script; the first that fits answers."""
 
     match: str = ""
-    schema_name: str | None = None
+    """A regular expression that is searched for."""
+    where: Literal["last", "all"] = "last"
+    """In the last message of the user, or in all messages joined by newlines."""
+    schema_name: str = ""
+    """A regular expression the name of the wanted JSON Schema must match; empty fits requests with and without one."""
+    model: str = ""
+    """A regular expression the requested model's name must match."""
     reply: Any = ""
-    delay_ms: float = 0
+    """The text, or a JSON value that is written as text."""
+    delay_ms: float = 0.0
+    """Waited before each token."""
     fail: int = 0
+    """An HTTP status to answer instead."""
     hang: bool = False
-    times: int = -1
-    """-1: without end."""
+    """Whether nothing is answered until the client leaves."""
+    drop_after: int | None = None
+    """After how many tokens the reply breaks off without an end; null lets it end."""
+    times: int | None = None
+    """How often the rule answers before it is used up; null is always."""
+    used: int = field(default=0, init=False)
 
-    @property
-    def text(self) -> str:
-        """The reply as text."""
-        return self.reply if isinstance(self.reply, str) else json.dumps(self.reply)
+    def __post_init__(self) -> None:
+        self._match = re.compile(self.match, re.IGNORECASE | re.DOTALL)
+        self._schema_name = re.compile(self.schema_name)
+        self._model = re.compile(self.model)
+        text = self.reply if isinstance(self.reply, str) else json.dumps(self.reply, ensure_ascii=False)
+        self.tokens = tuple(re.findall(r"\s*\S+|\s+", text))
 
-    def fits(self, prompt: str, schema_name: str | None) -> bool:
-        """Whether this rule answers the request."""
-        wants_schema = self.schema_name is not None
-        if wants_schema and (schema_name is None or not re.search(self.schema_name or "", schema_name)):
+    def fits(self, request: ChatRequest) -> bool:
+        """Whether the rule answers this request."""
+        if self.times is not None and self.used >= self.times:
             return False
-        return self.times != 0 and re.search(self.match, prompt) is not None
-
-
-def load_script(path: Path | None) -> list[Rule]:
-    """Read a script. Raises `InvalidInput` that names the file."""
-    if path is None:
-        raise InvalidInput("The scripted backend has no script.", remedy="Set WAYSTATION_MODELS_SCRIPT to one.")
-    try:
-        return TypeAdapter(list[Rule]).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise InvalidInput(f"The script {path} is not usable: {error}", path=path) from None
+        text = request.last_user_text if self.where == "last" else request.full_text
+        return bool(
+            self._match.search(text)
+            and self._model.search(request.model)
+            and (not self.schema_name or (request.is_json and self._schema_name.search(request.schema_name)))
+        )
 
 
 class ScriptedBackend:
-    """Answers by rules."""
+    """Answers by rules, the first that fits; a request that fits none fails loudly."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: list[Rule]) -> None:
         self._rules = rules
 
-    def models(self) -> Sequence[str]:
-        """Any name is answered."""
-        return [MODEL]
-
     @asynccontextmanager
-    async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
-        """Answer by the first rule that fits."""
-        prompt = "\n".join(str(message["content"]) for message in body["messages"])
-        rule = self._rule(prompt, body)
+    async def running(self) -> AsyncIterator[None]:
+        """See `Backend.running`."""
+        yield
+
+    def model_states(self) -> Mapping[str, str]:
+        """See `Backend.model_states`."""
+        return {"scripted": "ready"}
+
+    def resolve(self, name: str) -> str:
+        """Every name is known."""
+        return name
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[Piece]:
+        """See `Backend.chat`. Raises ScriptedFailure with 500 when no rule fits."""
+        rule = self._rule_for(request)
+        rule.used += 1
         if rule.hang:
             await asyncio.Event().wait()
         if rule.fail:
-            raise Refused(rule.fail, "scripted", "The script says so.")
-        if body.get("stream"):
-            yield Reply(200, "text/event-stream", _stream(rule, prompt))
-        else:
-            yield Reply(200, "application/json", _whole(rule, prompt))
+            raise ScriptedFailure(rule.fail, f"The script answers {rule.match!r} with HTTP {rule.fail}.")
+        tokens = rule.tokens[: request.max_tokens]
+        for number, token in enumerate(tokens):
+            if rule.drop_after is not None and number >= rule.drop_after:
+                raise ConnectionAbortedError(f"the script breaks off after {number} tokens")
+            if rule.delay_ms:
+                await asyncio.sleep(rule.delay_ms / 1000)
+            yield Piece({"content": token})
+        read = len(request.full_text.split())
+        usage = {
+            "prompt_tokens": read,
+            "completion_tokens": len(tokens),
+            "total_tokens": read + len(tokens),
+            "prompt_tokens_details": {"cached_tokens": 0},
+        }
+        yield Piece({}, "length" if len(tokens) < len(rule.tokens) else "stop", usage)
 
-    def _rule(self, prompt: str, body: Mapping[str, Any]) -> Rule:
-        schema = (body.get("response_format") or {}).get("json_schema") or {}
+    def _rule_for(self, request: ChatRequest) -> Rule:
         for rule in self._rules:
-            if rule.fits(prompt, schema.get("name")):
-                rule.times -= rule.times > 0
+            if rule.fits(request):
                 return rule
-        raise Refused(500, "no_rule", f"No rule of the script fits {prompt[-200:]!r}.")
+        wanted = f", schema {request.schema_name!r}" if request.is_json else ""
+        raise ScriptedFailure(
+            500, f"No rule of the script fits the request (model {request.model!r}{wanted}): {request.last_user_text!r}"
+        )
 
 
-def _usage(rule: Rule, prompt: str) -> dict[str, int]:
-    read, written = len(prompt.split()), len(TOKEN.findall(rule.text))
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+def load_script(path: Path | None) -> ScriptedBackend:
+    """Read a script: a JSON list of rules, or an object with the list under `rules`.
+
+    Raises InvalidInput, which names the file and the rule, when it cannot be read or a rule is wrong.
+    """
+    if path is None:
+        raise InvalidInput(
+            "The scripted backend needs a script.", remedy="Set WAYSTATION_MODELS_SCRIPT to a JSON file of rules."
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"The script {path} cannot be read: {error}.", setting="WAYSTATION_MODELS_SCRIPT") from None
+    rows = document.get("rules") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise InvalidInput(f"The script {path} has no list of rules.", setting="WAYSTATION_MODELS_SCRIPT")
+    return ScriptedBackend([_rule(row, f"{path}, rule {number}") for number, row in enumerate(rows, 1)])
 
 
-async def _stream(rule: Rule, prompt: str) -> AsyncIterator[bytes]:
-    for token in TOKEN.findall(rule.text):
-        if rule.delay_ms:
-            await asyncio.sleep(rule.delay_ms / 1e3)
-        yield _event({"choices": [{"index": 0, "delta": {"content": token}, "finish_reason": None}]})
-    yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    yield _event({"choices": [], "usage": _usage(rule, prompt)})
-    yield b"data: [DONE]\n\n"
-
-
-async def _whole(rule: Rule, prompt: str) -> AsyncIterator[bytes]:
-    message = {"role": "assistant", "content": rule.text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    yield json.dumps({"object": "chat.completion", "choices": [choice], "usage": _usage(rule, prompt)}).encode()
-
-
-def _event(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps({"object": "chat.completion.chunk", "model": MODEL, **chunk}).encode() + b"\n\n"
+def _rule(row: object, where: str) -> Rule:
+    known = {each.name for each in fields(Rule) if each.init}
+    if not isinstance(row, dict) or not set(row) <= known:
+        raise InvalidInput(f"{where}: a rule is an object with some of {', '.join(sorted(known))}.")
+    try:
+        return Rule(**row)
+    except (re.error, TypeError) as error:
+        raise InvalidInput(f"{where}: {error}.") from None
