@@ -19,6 +19,7 @@ from shared.errors import InternalError, WaystationError
 
 logger = logging.getLogger(__name__)
 
+CHUNK = "chat.completion.chunk"
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -74,30 +75,33 @@ class ChatAnswer(Response):
     async def _stream(self, pieces: AsyncIterator[Piece], scope: Scope, receive: Receive, send: Send) -> None:
         is_started = False
         usage: Mapping[str, Any] | None = None
+        ending = b""
         try:
             async for piece in pieces:
-                if not is_started:
+                usage = piece.usage or usage
+                if piece.finish_reason:
+                    ending += self._chunk(piece.delta, piece.finish_reason)
+                elif piece.delta and is_started:
+                    await _send_body(send, self._chunk(piece.delta))
+                elif piece.delta:
                     await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
                     is_started = True
-                    await self._send_chunk(send, [_choice({"role": "assistant", "content": ""})])
-                usage = piece.usage or usage
-                if piece.delta or piece.finish_reason:
-                    await self._send_chunk(send, [_choice(piece.delta, piece.finish_reason or None)])
+                    await _send_body(send, self._chunk({"role": "assistant", **piece.delta}))
         except Exception as error:
             if not is_started:
                 await error_response(_foreseen(error))(scope, receive, send)
                 return
-            await _send_event(send, json.dumps(error_document(_foreseen(error))), is_last=True)
+            await _send_body(send, _event(error_document(_foreseen(error))), is_last=True)
             return
+        if not is_started:
+            await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
         if self._request.wants_usage:
-            await self._send_chunk(send, [], usage)
-        await _send_event(send, "[DONE]", is_last=True)
+            ending += _event({**self._head, "object": CHUNK, "choices": [], "usage": usage})
+        await _send_body(send, ending + b"data: [DONE]\n\n", is_last=True)
 
-    async def _send_chunk(
-        self, send: Send, choices: list[dict[str, Any]], usage: Mapping[str, Any] | None = None
-    ) -> None:
-        chunk = {**self._head, "object": "chat.completion.chunk", "choices": choices}
-        await _send_event(send, json.dumps({**chunk, "usage": usage} if usage else chunk, ensure_ascii=False))
+    def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        return _event({**self._head, "object": CHUNK, "choices": [choice]})
 
 
 def add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
@@ -113,12 +117,12 @@ def add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
             call["function"][key] += part.get("function", {}).get(key) or ""
 
 
-def _choice(delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "finish_reason": finish_reason}
+def _event(document: Mapping[str, Any]) -> bytes:
+    return b"data: " + json.dumps(document, ensure_ascii=False).encode() + b"\n\n"
 
 
-async def _send_event(send: Send, data: str, *, is_last: bool = False) -> None:
-    await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": not is_last})
+async def _send_body(send: Send, body: bytes, *, is_last: bool = False) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": not is_last})
 
 
 async def _client_left(receive: Receive) -> None:

@@ -1,6 +1,6 @@
 """What the HTTP side needs of whatever writes the replies."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,7 +35,7 @@ class Backend(Protocol):
         """The proper name of a model or alias. Raises NotFound with the known names."""
         ...
 
-    def chat(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Write a reply; closing the iterator stops the work.
 
         Raises InvalidInput, NotFound, LimitExceeded, ModelMissing, ModelCorrupt or ModelUnavailable.

@@ -1,4 +1,4 @@
-"""llama.cpp's own server for one model file, inside this process, on a port of loopback that only we have the key to."""
+"""llama.cpp's own server for one model file, in this process, on a loopback port that only we have the key to."""
 
 import secrets
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ class NativeModel:
         self, entry: ModelEntry, store: ModelStore, settings: ModelsSettings, client: httpx.AsyncClient
     ) -> None:
         self.entry = entry
-        self.state = "loading" if store.has(entry) else "absent"
+        self.state = "loading" if store.state(entry) == "present" else "absent"
         self._store = store
         self._options = LlamaOptions(
             slots=settings.slots,
@@ -52,7 +52,7 @@ class NativeModel:
             if self._server is None:
                 self.state = "loading"
                 try:
-                    path = await asyncio.to_thread(self._store.find, self.entry)
+                    path = await asyncio.to_thread(self._store.verified, self.entry)
                     self._server = await asyncio.to_thread(LlamaServer, path, self._options)
                 except (ModelMissing, ModelCorrupt):
                     self.state = "absent"
@@ -73,7 +73,7 @@ class NativeModel:
         if self._server is not None:
             await asyncio.to_thread(self._server.close)
 
-    async def chat(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """See `Backend.chat`."""
         server = await self.load()
         async with self._slots.hold(json.dumps(request.messages, ensure_ascii=False)) as slot:
@@ -81,7 +81,7 @@ class NativeModel:
                 async for piece in pieces:
                     yield piece
 
-    async def _receive(self, server: LlamaServer, body: Mapping[str, Any], slot: Slot) -> AsyncIterator[Piece]:
+    async def _receive(self, server: LlamaServer, body: Mapping[str, Any], slot: Slot) -> AsyncGenerator[Piece, None]:
         headers = {"Authorization": f"Bearer {server.key}"}
         url = f"{server.url}/v1/chat/completions"
         try:
@@ -105,7 +105,7 @@ class NativeBackend:
     """All chat models of the manifest. Needs a running event loop."""
 
     def __init__(self, settings: ModelsSettings) -> None:
-        store = ModelStore(settings.home / "models")
+        store = ModelStore(settings.home)
         # llama.cpp closes kept connections at moments of its own: each request gets a new one.
         self._client = httpx.AsyncClient(
             trust_env=False,
@@ -142,7 +142,7 @@ class NativeBackend:
             raise NotFound(f"There is no chat model {name!r} here.", remedy=f"Known names: {known}.", known=known)
         return proper
 
-    async def chat(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """See `Backend.chat`."""
         async with aclosing(self._models[self.resolve(request.model)].chat(request)) as pieces:
             async for piece in pieces:

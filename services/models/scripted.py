@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -28,8 +28,8 @@ class Rule:
 
     match: str = ""
     """A regular expression that is searched for."""
-    where: Literal["last", "all"] = "last"
-    """In the last message of the user, or in all messages joined by newlines."""
+    where: Literal["all", "last"] = "all"
+    """In all messages joined by newlines, or in the last message of the user."""
     schema_name: str = ""
     """A regular expression the name of the wanted JSON Schema must match; empty fits requests with and without one."""
     model: str = ""
@@ -42,14 +42,12 @@ class Rule:
     """An HTTP status to answer instead."""
     hang: bool = False
     """Whether nothing is answered until the client leaves."""
-    drop_after: int | None = None
-    """After how many tokens the reply breaks off without an end; null lets it end."""
-    times: int | None = None
-    """How often the rule answers before it is used up; null is always."""
+    times: int = -1
+    """How often the rule answers before it is used up; -1 is always."""
     used: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._match = re.compile(self.match, re.IGNORECASE | re.DOTALL)
+        self._match = re.compile(self.match)
         self._schema_name = re.compile(self.schema_name)
         self._model = re.compile(self.model)
         text = self.reply if isinstance(self.reply, str) else json.dumps(self.reply, ensure_ascii=False)
@@ -57,7 +55,7 @@ class Rule:
 
     def fits(self, request: ChatRequest) -> bool:
         """Whether the rule answers this request."""
-        if self.times is not None and self.used >= self.times:
+        if 0 <= self.times <= self.used:
             return False
         text = request.last_user_text if self.where == "last" else request.full_text
         return bool(
@@ -86,7 +84,7 @@ class ScriptedBackend:
         """Every name is known."""
         return name
 
-    async def chat(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """See `Backend.chat`. Raises ScriptedFailure with 500 when no rule fits."""
         rule = self._rule_for(request)
         rule.used += 1
@@ -95,9 +93,7 @@ class ScriptedBackend:
         if rule.fail:
             raise ScriptedFailure(rule.fail, f"The script answers {rule.match!r} with HTTP {rule.fail}.")
         tokens = rule.tokens[: request.max_tokens]
-        for number, token in enumerate(tokens):
-            if rule.drop_after is not None and number >= rule.drop_after:
-                raise ConnectionAbortedError(f"the script breaks off after {number} tokens")
+        for token in tokens:
             if rule.delay_ms:
                 await asyncio.sleep(rule.delay_ms / 1000)
             yield Piece({"content": token})

@@ -15,7 +15,7 @@ class ModelsSettings(Settings):
 
     port: int = Field(default=DEFAULT_DOORS["models"], ge=0, le=65535)
     """The HTTP door; 0 takes any free port."""
-    backend: Literal["native", "scripted"] = "native"
+    backend: Literal["llama", "scripted"] = "llama"
     """What answers: llama.cpp, or (for tests only) a script of fixed replies."""
     script: Path | None = None
     """The file of replies of the scripted backend."""

@@ -1,6 +1,5 @@
 """Who may use the model next: as many at once as it has slots, the others in the order of their coming."""
 
-import os
 from asyncio import CancelledError, Future, get_running_loop
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,7 +24,12 @@ class Slot:
 
     def unread_of(self, prompt: str) -> int:
         """How many characters of `prompt` this slot would have to read."""
-        return len(prompt) - len(os.path.commonprefix((self.prompt, prompt)))
+        common = 0
+        for ours, theirs in zip(self.prompt, prompt, strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        return len(prompt) - common
 
 
 class SlotPool:
