@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from shared.errors import WaystationError
+from shared.errors import StorageUnavailable, WaystationError
 from shared.settings import Settings
 from shared.telemetry.logs import set_up_logging
 from shared.telemetry.tracing import set_up_tracing
@@ -59,12 +59,22 @@ async def stop_requested() -> None:
 
 @contextmanager
 def ready_file(home: Path, service: str, address: str) -> Iterator[None]:
-    """Say in `run/<service>.json` that the process serves at `address`, while the context lasts."""
+    """Say in `run/<service>.json` that the process serves at `address`, while the context lasts.
+
+    Raises `StorageUnavailable` when the folder is not writable.
+    """
     path = home / "run" / f"{service}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({"service": service, "pid": os.getpid(), "address": address}))
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({"service": service, "pid": os.getpid(), "address": address}))
+        partial.replace(path)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="Make the folder writable, or set WAYSTATION_HOME to another one.",
+            path=path,
+        ) from error
     try:
         yield
     finally:

@@ -85,7 +85,8 @@ def _read_toml(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _find(name: str, section: str, environ: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, Any] | None:
-    for variable in (f"WAYSTATION_{section}_{name}".upper(), f"WAYSTATION_{name}".upper()):
+    # a hyphen, possible in a capability's name, is not possible in a variable's
+    for variable in (f"WAYSTATION_{section}_{name}".upper().replace("-", "_"), f"WAYSTATION_{name}".upper()):
         if variable in environ:
             return variable, environ[variable]
     table = document.get(section)

@@ -49,6 +49,7 @@ class Registration:
         self._health, self._counters = health, counters
         self._process = psutil.Process()
         self._lag_s = 0.0
+        self._is_known_down = False
         self._request = control_v1.RegisterRequest(
             instance_id=instance_id,
             address=address,
@@ -62,24 +63,22 @@ class Registration:
         """Register, and renew for ever. What goes wrong is logged once and tried again."""
         async with open_channel(self._control_address) as channel:
             stub = control_v1.RegistryServiceStub(channel)
-            is_known_down = False
             while True:
                 try:
                     await self._hold_lease(stub)
                 except NotFound:
                     logger.info("the control plane forgot us; registering again")
                 except WaystationError as error:
-                    if not is_known_down:
+                    if not self._is_known_down:
                         logger.warning("not registered: %s", error)
-                    is_known_down = True
+                    self._is_known_down = True
                     await self._pause(RETRY_S)
-                else:
-                    is_known_down = False
 
     async def _hold_lease(self, stub: "control_v1.RegistryServiceAsyncStub") -> None:
         with peer_errors("control"):
             granted = await stub.Register(self._request, timeout=CALL_TIMEOUT_S)
         interval = granted.heartbeat_interval.ToTimedelta().total_seconds() or RETRY_S
+        self._is_known_down = False
         logger.info("registered with the control plane at %s", self._control_address)
         while True:
             request = control_v1.HeartbeatRequest(

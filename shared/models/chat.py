@@ -3,8 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -103,6 +103,8 @@ class OpenAiChatModel:
     def __init__(self, url: str, model: str, api_key: str = "", client: httpx.AsyncClient | None = None) -> None:
         self.model = model
         self._url = url.rstrip("/")
+        self._shown_url = _without_userinfo(self._url)
+        self._api_key = api_key
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # trust_env off: a proxy named in the environment is not meant for the mesh
         self._client = client or httpx.AsyncClient(
@@ -157,13 +159,13 @@ class OpenAiChatModel:
             }
         with tracer.start_as_current_span(attributes.SPAN_CHAT, kind=trace.SpanKind.CLIENT) as span:
             span.set_attributes({attributes.OPERATION: "chat", attributes.MODEL: self.model})
-            async with self._errors(), _timeout(timeout):
-                async for delta in self._receive(body):
+            async with self._errors(), aclosing(self._receive(body)) as received:
+                async for delta in _until(_deadline(timeout), received):
                     if delta.usage:
                         _record(span, delta.usage)
                     yield delta
 
-    async def _receive(self, body: dict[str, Any]) -> AsyncIterator[ChatDelta]:
+    async def _receive(self, body: dict[str, Any]) -> AsyncGenerator[ChatDelta]:
         started = time.perf_counter()
         first: float | None = None
         reported: dict[str, Any] = {}
@@ -183,7 +185,9 @@ class OpenAiChatModel:
                 reported = chunk.get("usage") or reported
                 for choice in chunk.get("choices", ()):
                     is_done = is_done or choice.get("finish_reason") is not None
-                    text = choice.get("delta", {}).get("content")
+                    text = choice.get("delta", {}).get("content") or ""
+                    if not isinstance(text, str):
+                        raise ValueError("a delta is not text")
                     if text:
                         first = time.perf_counter() if first is None else first
                         yield ChatDelta(text)
@@ -193,16 +197,20 @@ class OpenAiChatModel:
         yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started))
 
     async def _refuse(self, response: httpx.Response) -> None:
-        detail = (await response.aread())[:MAX_ERROR_BYTES].decode(errors="replace")
+        detail = self._redacted((await _head_of(response)).decode(errors="replace"))
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS or "context" in detail:
-            raise LimitExceeded(f"The model server refused: {detail}", url=self._url)
+            raise LimitExceeded(f"The model server refused: {detail}", url=self._shown_url)
         raise self._unavailable(f"HTTP {response.status_code}: {detail}")
+
+    def _redacted(self, detail: str) -> str:
+        # some servers repeat the key that they refuse
+        return detail.replace(self._api_key, "[redacted]") if self._api_key else detail
 
     def _unavailable(self, detail: str) -> ModelUnavailable:
         return ModelUnavailable(
-            f"The chat model {self.model} at {self._url} does not answer ({detail}).",
+            f"The chat model {self.model} at {self._shown_url} does not answer ({self._redacted(detail)}).",
             remedy="Is the model there? `waystation models pull`, then `waystation up`; or set WAYSTATION_MODEL_URL.",
-            url=self._url,
+            url=self._shown_url,
         )
 
     @asynccontextmanager
@@ -211,18 +219,45 @@ class OpenAiChatModel:
             yield
         except TimeoutError:
             raise DeadlineExceeded(f"The chat model {self.model} took longer than it may.") from None
-        except httpx.HTTPError as error:
-            raise self._unavailable(str(error) or type(error).__name__) from error
-        except (SSEError, ValueError, AttributeError, KeyError) as error:
+        except (SSEError, ValueError, TypeError, AttributeError) as error:
             raise ModelNonsense(f"The model server's reply breaks the protocol: {error}.") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # after SSEError, which is a kind of HTTPError
+            raise self._unavailable(str(error) or type(error).__name__) from error
 
 
-@asynccontextmanager
-async def _timeout(explicit: float | None) -> AsyncIterator[None]:
+def _deadline(explicit: float | None) -> float:
+    """On the event loop's clock."""
     wanted = DEFAULT_TIMEOUT_S if explicit is None else explicit
     call_context = current_call()
-    async with asyncio.timeout(call_context.timeout_s(wanted) if call_context else wanted):
-        yield
+    return asyncio.get_running_loop().time() + (call_context.timeout_s(wanted) if call_context else wanted)
+
+
+async def _until(deadline: float, deltas: AsyncIterator[ChatDelta]) -> AsyncIterator[ChatDelta]:
+    """Raise `TimeoutError` at the deadline, but only while waiting for a delta.
+
+    A timeout around the `yield` would cancel whatever the consumer is doing then.
+    """
+    while True:
+        async with asyncio.timeout_at(deadline):
+            delta = await anext(deltas, None)
+        if delta is None:
+            return
+        yield delta
+
+
+async def _head_of(response: httpx.Response) -> bytes:
+    head = b""
+    async for piece in response.aiter_bytes():
+        head += piece
+        if len(head) >= MAX_ERROR_BYTES:
+            break
+    return head[:MAX_ERROR_BYTES]
+
+
+def _without_userinfo(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: float) -> ChatUsage:

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -28,11 +29,21 @@ MAX_QUEUED_WRITES = 10_000
 MAX_BATCH = 512
 BUSY_TIMEOUT_MS = 5_000
 
+_FATAL = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError)
+
 
 @dataclass
 class _Write:
     work: Work[Any]
     future: Future[Any]
+
+
+class _OwnMistake(Exception):
+    """A write failed by its own fault; the batch goes on."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Database:
@@ -74,10 +85,15 @@ class Database:
             )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_owner()
             self._writer = self._connect()
             self._migrate(self._writer)
         except (OSError, apsw.Error) as error:
+            self._disconnect()
             raise storage_error(error, self.path) from error
+        except WaystationError:
+            self._disconnect()
+            raise
         self._is_open = True
         self._thread.start()
 
@@ -89,8 +105,7 @@ class Database:
         self._queue.put(None)
         self._thread.join()
         self._readers.shutdown()
-        for connection in self._connections:
-            connection.close()
+        self._disconnect()
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` inside the next transaction and return its result after the commit.
@@ -128,6 +143,25 @@ class Database:
         except apsw.Error as error:
             raise storage_error(error, self.path) from error
 
+    def _disconnect(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
+    def _check_owner(self) -> None:
+        # before `_connect`, whose journal mode would be written into the file
+        if not self.path.exists():
+            return
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            owner = connection.pragma("application_id")
+            if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get:
+                raise StorageCorrupt(
+                    f"{self.path} is a database of another program.",
+                    remedy="Move it away, or set WAYSTATION_HOME to another folder.",
+                    path=self.path,
+                )
+
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
         self._connections.append(connection)
@@ -140,14 +174,7 @@ class Database:
         return connection
 
     def _migrate(self, connection: apsw.Connection) -> None:
-        owner, version = connection.pragma("application_id"), connection.pragma("user_version")
-        is_empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get
-        if owner != APPLICATION_ID and not is_empty:
-            raise StorageCorrupt(
-                f"{self.path} is a database of another program.",
-                remedy="Move it away, or set WAYSTATION_HOME to another folder.",
-                path=self.path,
-            )
+        version = connection.pragma("user_version")
         if version > len(self._migrations):
             raise StorageUnavailable(
                 f"{self.path} was written by a newer Waystation (schema {version}).", remedy="Upgrade.", path=self.path
@@ -178,25 +205,37 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             for write in batch:
                 try:
-                    with self._writer:
-                        done.append((write.future, write.work(self._writer)))
-                except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError):
-                    raise
-                except Exception as error:  # the caller's own mistake: it alone gets it
-                    write.future.set_exception(error)
+                    done.append((write.future, self._apply(write.work)))
+                except _OwnMistake as error:
+                    write.future.set_exception(error.cause)
             self._writer.execute("COMMIT")
-        except apsw.Error as error:
+        except Exception as error:  # whatever it is, nobody may wait for ever
             self._abandon(batch, storage_error(error, self.path))
             return
         for future, result in done:
             future.set_result(result)
 
+    def _apply(self, work: Work[T]) -> T:
+        self._writer.execute("SAVEPOINT one_write")
+        try:
+            result = work(self._writer)
+        except Exception as error:
+            # a full disk or a failing one makes SQLite undo the whole transaction, the other writes too
+            if isinstance(error, _FATAL) or not self._writer.in_transaction:
+                raise
+            self._writer.execute("ROLLBACK TO one_write; RELEASE one_write")
+            raise _OwnMistake(error) from error
+        self._writer.execute("RELEASE one_write")
+        return result
+
     def _abandon(self, batch: list[_Write], error: WaystationError) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
-        for write in batch:
-            if not write.future.done():
-                write.future.set_exception(error)
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        finally:
+            for write in batch:
+                if not write.future.done():
+                    write.future.set_exception(error)
 
 
 def storage_error(error: Exception, path: Path) -> WaystationError:
