@@ -1,0 +1,1 @@
+"""Parsers: bytes in, segments with their places out. What cannot be read raises `BadDocument`."""
