@@ -128,12 +128,13 @@ def output_to_proto(output: Output) -> capability_v1.InvokeResponse:
         case Citation():
             return wrap(citation=common_v1.Citation(**vars(output)))
         case Usage():
-            return wrap(usage=_usage_to_proto(output))
+            return wrap(usage=usage_to_proto(output))
         case Result():
             return wrap(result=capability_v1.Result(text=output.text, outcome=_OUTCOMES[output.outcome]))
 
 
-def _usage_to_proto(usage: Usage) -> common_v1.Usage:
+def usage_to_proto(usage: Usage) -> common_v1.Usage:
+    """The message for a usage."""
     message = common_v1.Usage(
         model=usage.model,
         input_tokens=usage.input_tokens,

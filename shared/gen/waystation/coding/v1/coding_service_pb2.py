@@ -27,7 +27,7 @@ from shared.gen.waystation.common.v1 import artifact_pb2 as waystation_dot_commo
 from shared.gen.waystation.common.v1 import usage_pb2 as waystation_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)waystation/coding/v1/coding_service.proto\x12\x14waystation.coding.v1\x1a\x1egoogle/protobuf/duration.proto\x1a#waystation/common/v1/artifact.proto\x1a waystation/common/v1/usage.proto\"\xb1\x01\n\x0e\x45xecuteRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05stdin\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x03(\t\x12-\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x1e.waystation.common.v1.Artifact\x12,\n\x06limits\x18\x05 \x01(\x0b\x32\x1c.waystation.coding.v1.Limits\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"E\n\x0f\x45xecuteResponse\x12\x32\n\texecution\x18\x01 \x01(\x0b\x32\x1f.waystation.coding.v1.Execution\"\xb9\x01\n\x06Limits\x12,\n\twall_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x63pu_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x14\n\x0coutput_bytes\x18\x04 \x01(\x03\x12\x11\n\tprocesses\x18\x05 \x01(\x05\x12\x15\n\rscratch_bytes\x18\x06 \x01(\x03\"\x88\x03\n\tExecution\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.waystation.coding.v1.Execution.State\x12\x11\n\texit_code\x18\x02 \x01(\x05\x12\x0e\n\x06signal\x18\x03 \x01(\t\x12\x0e\n\x06stdout\x18\x04 \x01(\t\x12\x0e\n\x06stderr\x18\x05 \x01(\t\x12\x1b\n\x13is_output_truncated\x18\x06 \x01(\x08\x12+\n\x08\x64uration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11peak_memory_bytes\x18\x08 \x01(\x03\x12-\n\x05\x66iles\x18\t \x03(\x0b\x32\x1e.waystation.common.v1.Artifact\x12\r\n\x05limit\x18\n \x01(\t\"_\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x01\x12\x10\n\x0cSTATE_FAILED\x10\x02\x12\x18\n\x14STATE_LIMIT_EXCEEDED\x10\x03\"N\n\rReviewRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\r\n\x05tests\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xa0\x01\n\x0eReviewResponse\x12.\n\x07verdict\x18\x01 \x01(\x0b\x32\x1d.waystation.coding.v1.Verdict\x12\x32\n\texecution\x18\x02 \x01(\x0b\x32\x1f.waystation.coding.v1.Execution\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.waystation.common.v1.Usage\"`\n\x07Verdict\x12\x13\n\x0bis_approved\x18\x01 \x01(\x08\x12/\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x1d.waystation.coding.v1.Finding\x12\x0f\n\x07summary\x18\x03 \x01(\t\"\xd8\x01\n\x07\x46inding\x12\x38\n\x08severity\x18\x01 \x01(\x0e\x32&.waystation.coding.v1.Finding.Severity\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08\x65vidence\x18\x04 \x01(\t\"b\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_MINOR\x10\x01\x12\x12\n\x0eSEVERITY_MAJOR\x10\x02\x12\x14\n\x10SEVERITY_BLOCKER\x10\x03\x32\xbc\x01\n\rCodingService\x12V\n\x07\x45xecute\x12$.waystation.coding.v1.ExecuteRequest\x1a%.waystation.coding.v1.ExecuteResponse\x12S\n\x06Review\x12#.waystation.coding.v1.ReviewRequest\x1a$.waystation.coding.v1.ReviewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)waystation/coding/v1/coding_service.proto\x12\x14waystation.coding.v1\x1a\x1egoogle/protobuf/duration.proto\x1a#waystation/common/v1/artifact.proto\x1a waystation/common/v1/usage.proto\"\xb1\x01\n\x0e\x45xecuteRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05stdin\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x03(\t\x12-\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x1e.waystation.common.v1.Artifact\x12,\n\x06limits\x18\x05 \x01(\x0b\x32\x1c.waystation.coding.v1.Limits\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"E\n\x0f\x45xecuteResponse\x12\x32\n\texecution\x18\x01 \x01(\x0b\x32\x1f.waystation.coding.v1.Execution\"\xb7\x01\n\x06Limits\x12,\n\twall_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x63pu_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x14\n\x0coutput_bytes\x18\x04 \x01(\x03\x12\x0f\n\x07threads\x18\x05 \x01(\x05\x12\x15\n\rscratch_bytes\x18\x06 \x01(\x03\"\x88\x03\n\tExecution\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.waystation.coding.v1.Execution.State\x12\x11\n\texit_code\x18\x02 \x01(\x05\x12\x0e\n\x06signal\x18\x03 \x01(\t\x12\x0e\n\x06stdout\x18\x04 \x01(\t\x12\x0e\n\x06stderr\x18\x05 \x01(\t\x12\x1b\n\x13is_output_truncated\x18\x06 \x01(\x08\x12+\n\x08\x64uration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11peak_memory_bytes\x18\x08 \x01(\x03\x12-\n\x05\x66iles\x18\t \x03(\x0b\x32\x1e.waystation.common.v1.Artifact\x12\r\n\x05limit\x18\n \x01(\t\"_\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x01\x12\x10\n\x0cSTATE_FAILED\x10\x02\x12\x18\n\x14STATE_LIMIT_EXCEEDED\x10\x03\"N\n\rReviewRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\r\n\x05tests\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xa0\x01\n\x0eReviewResponse\x12.\n\x07verdict\x18\x01 \x01(\x0b\x32\x1d.waystation.coding.v1.Verdict\x12\x32\n\texecution\x18\x02 \x01(\x0b\x32\x1f.waystation.coding.v1.Execution\x12*\n\x05usage\x18\x03 \x01(\x0b\x32\x1b.waystation.common.v1.Usage\"`\n\x07Verdict\x12\x13\n\x0bis_approved\x18\x01 \x01(\x08\x12/\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x1d.waystation.coding.v1.Finding\x12\x0f\n\x07summary\x18\x03 \x01(\t\"\xd8\x01\n\x07\x46inding\x12\x38\n\x08severity\x18\x01 \x01(\x0e\x32&.waystation.coding.v1.Finding.Severity\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08\x65vidence\x18\x04 \x01(\t\"b\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_MINOR\x10\x01\x12\x12\n\x0eSEVERITY_MAJOR\x10\x02\x12\x14\n\x10SEVERITY_BLOCKER\x10\x03\x32\xbc\x01\n\rCodingService\x12V\n\x07\x45xecute\x12$.waystation.coding.v1.ExecuteRequest\x1a%.waystation.coding.v1.ExecuteResponse\x12S\n\x06Review\x12#.waystation.coding.v1.ReviewRequest\x1a$.waystation.coding.v1.ReviewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,21 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTERESPONSE']._serialized_start=350
   _globals['_EXECUTERESPONSE']._serialized_end=419
   _globals['_LIMITS']._serialized_start=422
-  _globals['_LIMITS']._serialized_end=607
-  _globals['_EXECUTION']._serialized_start=610
-  _globals['_EXECUTION']._serialized_end=1002
-  _globals['_EXECUTION_STATE']._serialized_start=907
-  _globals['_EXECUTION_STATE']._serialized_end=1002
-  _globals['_REVIEWREQUEST']._serialized_start=1004
-  _globals['_REVIEWREQUEST']._serialized_end=1082
-  _globals['_REVIEWRESPONSE']._serialized_start=1085
-  _globals['_REVIEWRESPONSE']._serialized_end=1245
-  _globals['_VERDICT']._serialized_start=1247
-  _globals['_VERDICT']._serialized_end=1343
-  _globals['_FINDING']._serialized_start=1346
-  _globals['_FINDING']._serialized_end=1562
-  _globals['_FINDING_SEVERITY']._serialized_start=1464
-  _globals['_FINDING_SEVERITY']._serialized_end=1562
-  _globals['_CODINGSERVICE']._serialized_start=1565
-  _globals['_CODINGSERVICE']._serialized_end=1753
+  _globals['_LIMITS']._serialized_end=605
+  _globals['_EXECUTION']._serialized_start=608
+  _globals['_EXECUTION']._serialized_end=1000
+  _globals['_EXECUTION_STATE']._serialized_start=905
+  _globals['_EXECUTION_STATE']._serialized_end=1000
+  _globals['_REVIEWREQUEST']._serialized_start=1002
+  _globals['_REVIEWREQUEST']._serialized_end=1080
+  _globals['_REVIEWRESPONSE']._serialized_start=1083
+  _globals['_REVIEWRESPONSE']._serialized_end=1243
+  _globals['_VERDICT']._serialized_start=1245
+  _globals['_VERDICT']._serialized_end=1341
+  _globals['_FINDING']._serialized_start=1344
+  _globals['_FINDING']._serialized_end=1560
+  _globals['_FINDING_SEVERITY']._serialized_start=1462
+  _globals['_FINDING_SEVERITY']._serialized_end=1560
+  _globals['_CODINGSERVICE']._serialized_start=1563
+  _globals['_CODINGSERVICE']._serialized_end=1751
 # @@protoc_insertion_point(module_scope)

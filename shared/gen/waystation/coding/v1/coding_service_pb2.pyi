@@ -93,11 +93,12 @@ class Limits(_message.Message):
     CPU_TIME_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
-    PROCESSES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
     SCRATCH_BYTES_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
     output_bytes: _builtins.int
-    processes: _builtins.int
+    threads: _builtins.int
+    """A program is one process and starts no others; this bounds its threads."""
     scratch_bytes: _builtins.int
     @_builtins.property
     def wall_time(self) -> _duration_pb2.Duration: ...
@@ -110,12 +111,12 @@ class Limits(_message.Message):
         cpu_time: _duration_pb2.Duration | None = ...,
         memory_bytes: _builtins.int = ...,
         output_bytes: _builtins.int = ...,
-        processes: _builtins.int = ...,
+        threads: _builtins.int = ...,
         scratch_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "wall_time", b"wall_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "memory_bytes", b"memory_bytes", "output_bytes", b"output_bytes", "processes", b"processes", "scratch_bytes", b"scratch_bytes", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "memory_bytes", b"memory_bytes", "output_bytes", b"output_bytes", "scratch_bytes", b"scratch_bytes", "threads", b"threads", "wall_time", b"wall_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
