@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 
 class State(enum.Enum):
@@ -53,8 +54,22 @@ class Execution:
         """Whether the program ran to its end without an error."""
         return self.state is State.SUCCEEDED
 
+    @property
+    def last_error(self) -> str:
+        """The last line on stderr, where Python names the exception; empty when there is none."""
+        return self.stderr.rstrip().rpartition("\n")[2]
+
     def describe(self) -> str:
         """Returns how it ended in a few words, such as "exit code 1" or "stopped at the limit wall_time"."""
         if self.state is State.LIMIT_EXCEEDED:
             return f"stopped at the limit {self.limit}"
         return f"ended by {self.signal}" if self.signal else f"exit code {self.exit_code}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it as plain data; the duration in seconds."""
+        return {
+            **vars(self),
+            "state": self.state.value,
+            "duration": self.duration.total_seconds(),
+            "files": [dict(vars(file)) for file in self.files],
+        }

@@ -8,6 +8,9 @@ from shared.errors import InvalidInput
 LEAST_MEMORY_BYTES = 64 * 2**20
 """Below this Python itself does not start."""
 
+_ANSWER_S = 0.25
+"""What it takes to tell the caller, after the program has ended."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -18,7 +21,7 @@ class Limits:
     """Of all threads together; counted in whole seconds, rounded up."""
     memory_bytes: int = 512 * 2**20
     """Address space, which is what the kernel can bound per process."""
-    output_bytes: int = 256 * 2**10
+    output_bytes: int = 64 * 2**10
     """Of stdout and stderr together."""
     scratch_bytes: int = 64 * 2**20
     """Of all files together; also the most of one file."""
@@ -34,6 +37,12 @@ class Limits:
                 f"The sandbox limit memory_bytes must be at least {LEAST_MEMORY_BYTES}, not {self.memory_bytes}.",
                 field="memory_bytes",
             )
+
+    def within(self, remaining_s: float | None) -> "Limits":
+        """Returns these limits with a wall time that ends before the remaining seconds of a call do."""
+        if remaining_s is None:
+            return self
+        return self.tightened(wall_time=timedelta(seconds=max(remaining_s - _ANSWER_S, _ANSWER_S)))
 
     def tightened(
         self,

@@ -58,8 +58,8 @@ class Sandbox:
     def __init__(self, scratch: ScratchRoot, limits: Limits, gate: Gate) -> None:
         self._scratch = scratch
         self._gate = gate
-        self._verifying = asyncio.Lock()
-        self._is_verified = False
+        self._checking = asyncio.Lock()
+        self._is_proven = False
         self.limits = limits
         """What a run gets when it asks for nothing less."""
 
@@ -70,21 +70,21 @@ class Sandbox:
         this machine cannot confine programs.
         """
         async with self._gate.slot():
-            await self._verify_once()
+            await self.check()
             return await self._run(program, limits or self.limits)
 
-    async def verify(self) -> None:
-        """Proves on a harmless program that the walls stand; raises SandboxUnavailable when they do not."""
+    async def check(self) -> None:
+        """Proves on a harmless program, once, that the walls stand; raises SandboxUnavailable when they do not."""
+        async with self._checking:
+            if not self._is_proven:
+                await self._probe()
+                self._is_proven = True
+
+    async def _probe(self) -> None:
         execution = await self._run(Program(_PROBE), Limits())
         if execution.stdout.strip() != "confined":
             breach = execution.stdout or execution.stderr or execution.describe()
             raise SandboxUnavailable(f"The sandbox does not hold here: {breach}.", remedy=_REMEDY)
-
-    async def _verify_once(self) -> None:
-        async with self._verifying:
-            if not self._is_verified:
-                await self.verify()
-                self._is_verified = True
 
     async def _run(self, program: Program, limits: Limits) -> Execution:
         files = {**program.files, MAIN: program.code.encode()}

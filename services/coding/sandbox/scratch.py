@@ -15,8 +15,8 @@ from services.coding.sandbox.program import MAIN
 MAX_ENTRIES = 1000
 MAX_DEPTH = 16
 MAX_LISTED_FILES = 32
-MAX_TEXT_BYTES = 64 * 2**10
-_MAX_ALL_TEXT_BYTES = 256 * 2**10
+MAX_TEXT_BYTES = 16 * 2**10
+_MAX_ALL_TEXT_BYTES = 64 * 2**10
 
 
 class TooManyFiles(Exception):

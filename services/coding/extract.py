@@ -1,0 +1,45 @@
+"""Finds the program in a model's reply, and notices a reply that goes round in circles."""
+
+import ast
+import re
+import textwrap
+
+# A fence may be indented in a list, and a reply that ran out of tokens leaves the last one open.
+_BLOCK = re.compile(
+    r"^(?P<indent>[ \t]*)```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:^[ \t]*```|\Z)", re.M | re.S
+)
+_REPEATS = 12
+_PYTHON = ("python", "py", "python3")
+
+
+def extract_code(reply: str) -> str | None:
+    """Returns the Python program in the reply, or None when there is none.
+
+    Blocks that are marked as Python belong together; without such, the unmarked ones that are Python count, and
+    without any block the whole reply when it is Python.
+    """
+    blocks = [(match["language"].lower(), textwrap.dedent(match["body"])) for match in _BLOCK.finditer(reply)]
+    marked = [body for language, body in blocks if language in _PYTHON]
+    if not blocks:
+        marked = [reply] if _is_program(reply) else []
+    chosen = marked or [body for language, body in blocks if not language and _is_program(body)]
+    code = "\n\n".join(body.strip("\n") for body in chosen if body.strip())
+    return code + "\n" if code and "\0" not in code else None
+
+
+def is_stuck(reply: str) -> bool:
+    """Whether the model, as small ones do, writes the same few lines again and again without an end."""
+    lines = reply.splitlines()[:-1]
+    return any(
+        len(lines) >= period * _REPEATS and lines[-period:] * _REPEATS == lines[-period * _REPEATS :]
+        for period in range(1, 4)
+    )
+
+
+def _is_program(text: str) -> bool:
+    try:
+        statements = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    # A word or a number is an expression too.
+    return any(not isinstance(item, ast.Expr) or isinstance(item.value, ast.Call) for item in statements)
