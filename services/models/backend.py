@@ -28,7 +28,7 @@ class Backend(Protocol):
         ...
 
     def model_states(self) -> Mapping[str, str]:
-        """Each model's name and state: `ready`, `loading`, `absent` or `failed`."""
+        """Each model's name and state: `ready` or `absent`."""
         ...
 
     def resolve(self, name: str) -> str:

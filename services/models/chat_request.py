@@ -70,6 +70,8 @@ def parse_request(body: bytes, *, default_tokens: int, max_tokens: int) -> ChatR
         raise InvalidInput("The body is not a JSON object.", field="body")
     if document.get("n", 1) != 1:
         raise InvalidInput("Only one choice is given at a time: n must be 1.", field="n")
+    if not isinstance(document.get("tools"), list | None):
+        raise InvalidInput("tools must be a list.", field="tools")
     schema, schema_name, is_json = _response_format(document.get("response_format"))
     stream_options = document.get("stream_options") or {}
     return ChatRequest(

@@ -15,7 +15,7 @@ from services.models.chat_request import ChatRequest
 from services.models.llama_server import LlamaOptions, LlamaServer
 from services.models.settings import ModelsSettings
 from services.models.slots import Slot, SlotPool
-from shared.errors import InvalidInput, ModelCorrupt, ModelMissing, ModelUnavailable, NotFound, WaystationError
+from shared.errors import InvalidInput, ModelUnavailable, NotFound, WaystationError
 from shared.models.manifest import CHAT_MODEL, LOW_EFFORT_CHAT_MODEL, ModelEntry, load_manifest
 from shared.models.store import ModelStore
 
@@ -33,7 +33,6 @@ class NativeModel:
         self, entry: ModelEntry, store: ModelStore, settings: ModelsSettings, client: httpx.AsyncClient
     ) -> None:
         self.entry = entry
-        self.state = "loading" if store.state(entry) == "present" else "absent"
         self._store = store
         self._options = LlamaOptions(
             slots=settings.slots,
@@ -46,25 +45,34 @@ class NativeModel:
         self._loading = asyncio.Lock()
         self._server: LlamaServer | None = None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is loaded."""
+        return self._server is not None
+
+    async def preload(self) -> None:
+        """Load the model if its file is there; what is wrong with it is logged, and told to whoever wants it."""
+        if self._store.state(self.entry) == "missing":
+            return
+        try:
+            await self.load()
+        except WaystationError as error:
+            logger.error("%s", error)
+
     async def load(self) -> LlamaServer:
         """Load the model unless it is loaded. Raises ModelMissing, ModelCorrupt or ModelUnavailable."""
         async with self._loading:
             if self._server is None:
-                self.state = "loading"
+                path = await asyncio.to_thread(self._store.verified, self.entry)
                 try:
-                    path = await asyncio.to_thread(self._store.verified, self.entry)
-                    self._server = await asyncio.to_thread(LlamaServer, path, self._options)
-                except (ModelMissing, ModelCorrupt):
-                    self.state = "absent"
-                    raise
+                    # It keeps the interpreter to itself for its two seconds or so; a thread would not help.
+                    self._server = LlamaServer(path, self._options)
                 except RuntimeError as error:
-                    self.state = "failed"
                     raise ModelUnavailable(
                         f"llama.cpp cannot load {self.entry.name}: {error}.",
                         remedy="Is there enough memory? `waystation models verify` checks the file.",
                         model=self.entry.name,
                     ) from error
-                self.state = "ready"
                 logger.info("%s is ready", self.entry.name)
             return self._server
 
@@ -120,19 +128,18 @@ class NativeBackend:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load the models whose files are there, one after the other, and free all at the end."""
-        preloading = asyncio.create_task(self._preload())
+        """Load the models whose files are there, before anything is served, and free all at the end."""
         try:
+            for model in self._models.values():
+                await model.preload()
             yield
         finally:
-            preloading.cancel()
-            await asyncio.gather(preloading, return_exceptions=True)
             await asyncio.gather(*(model.close() for model in self._models.values()))
             await self._client.aclose()
 
     def model_states(self) -> Mapping[str, str]:
         """See `Backend.model_states`."""
-        return {name: model.state for name, model in self._models.items()}
+        return {name: "ready" if model.is_ready else "absent" for name, model in self._models.items()}
 
     def resolve(self, name: str) -> str:
         """See `Backend.resolve`."""
@@ -147,14 +154,6 @@ class NativeBackend:
         async with aclosing(self._models[self.resolve(request.model)].chat(request)) as pieces:
             async for piece in pieces:
                 yield piece
-
-    async def _preload(self) -> None:
-        for model in self._models.values():
-            if model.state == "loading":
-                try:
-                    await model.load()
-                except WaystationError as error:
-                    logger.error("%s", error)
 
 
 def llama_body(request: ChatRequest, slot: int) -> dict[str, Any]:
