@@ -178,7 +178,7 @@ class OpenAiChatModel:
             async for event in source.aiter_sse():
                 if event.data == "[DONE]":
                     is_done = True
-                    break
+                    continue  # read to the end, so that the connection can be used again
                 chunk = json.loads(event.data)
                 if "error" in chunk:
                     raise self._unavailable(str(chunk["error"])[:MAX_ERROR_BYTES])

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,10 +49,12 @@ class Embedder:
     """The embedding model in memory; may be used from several threads and event loops.
 
     `path` is the GGUF file and `sha256` the sum it must have; both default to the model that comes with the code.
+    One thread by default: with two, llama.cpp's spinning barriers make a busy machine five times as slow
+    (docs/benchmarks.md), and an idle one hardly faster.
     Raises ModelMissing when there is no file, ModelCorrupt when its sum is wrong or llama.cpp cannot read it.
     """
 
-    def __init__(self, path: Path | None = None, sha256: str | None = None, *, threads: int = 2) -> None:
+    def __init__(self, path: Path | None = None, sha256: str | None = None, *, threads: int = 1) -> None:
         entry = load_manifest().entry(EMBEDDING_MODEL)
         self._path = path or DATA / entry.file
         _check_file(self._path, sha256 or entry.sha256, entry)
@@ -62,6 +65,7 @@ class Embedder:
         self._end_mark = llama_cpp.llama_vocab_sep(self._vocabulary)
         self._buffer = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
         self._is_closed = False
+        self._queries: deque[tuple[str, Future[NDArray[np.float32]]]] = deque()
         self.dimensions: int = llama_cpp.llama_model_n_embd(self._model)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -79,12 +83,33 @@ class Embedder:
 
         Calls take turns after each batch, so that a query does not wait until a large document is through.
         """
-        if len(texts) == 1:  # A query: waiting once for the worker instead of twice.
-            return await self._in_worker(self.embed, texts)
+        if len(texts) == 1:
+            return (await self._embed_query(texts[0]))[np.newaxis]
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         for batch in await self._in_worker(self._plan, texts):
             vectors[list(batch.indices)] = await self._in_worker(self._compute, batch)
         return vectors
+
+    async def _embed_query(self, text: str) -> NDArray[np.float32]:
+        """Embed one text; those that queue up while the worker is busy are computed together."""
+        future: Future[NDArray[np.float32]] = Future()
+        self._queries.append((text, future))
+        await self._in_worker(self._embed_queries, None)
+        return await asyncio.wrap_future(future)
+
+    def _embed_queries(self, _: None) -> None:
+        waiting = [self._queries.popleft() for _ in range(min(len(self._queries), BATCH_TEXTS))]
+        if not waiting:
+            return  # an earlier turn took them all
+        try:
+            vectors = self.embed([query[0] for query in waiting])
+        except Exception as error:  # everybody who waits must hear of it
+            for query in waiting:
+                query[1].set_exception(error)
+            return
+        for (_text, future), vector in zip(waiting, vectors, strict=True):
+            if future.set_running_or_notify_cancel():
+                future.set_result(vector)
 
     def close(self) -> None:
         """Wait for the batch that is being computed and free the model; may be called twice."""
