@@ -1,0 +1,1 @@
+"""Measurements of the rag service: `python -m services.rag.bench`."""
