@@ -53,6 +53,7 @@ class Coder:
         messages = write_messages(invocation.task, invocation.context)
         tokens = min(invocation.max_output_tokens or self._max_output_tokens, self._max_output_tokens)
         told: list[str] = []
+        execution: Execution | None = None
         for number in range(1, MAX_ATTEMPTS + 1):
             if number > 1:
                 yield _remember(TextDelta("\n\nAnother try:\n\n"), told)
@@ -61,15 +62,16 @@ class Coder:
                 async for output in outputs:
                     yield _remember(output, told)
             tokens -= draft.output_tokens
-            if tokens <= 0 or (draft.execution and draft.execution.is_success):
+            execution = draft.execution or execution
+            if tokens <= 0 or (execution and execution.is_success):
                 break
             messages += repair_messages(draft.reply, draft.complaint)
-        if draft.execution is None:
+        if execution is None:
             raise ModelNonsense(
                 f"The model wrote no Python program for this task in {number} replies.",
                 remedy="Ask for a program in plain words, or set a larger model.",
             )
-        yield Result("".join(told), "answered" if draft.execution.is_success else "incomplete")
+        yield Result("".join(told), "answered" if execution.is_success else "incomplete")
 
     async def _attempt(
         self,
