@@ -1,12 +1,13 @@
-"""Start a run and read its stream, with nothing but the contract: `.venv/bin/python examples/clients/ask.py "hi there"`."""
+"""Start a run and read its stream, with nothing but the contract: `python examples/clients/ask.py "hi there"`."""
 
+import os
 import sys
 
 import grpc
 
 from shared.pb import agent_v1
 
-with grpc.insecure_channel("127.0.0.1:7410") as channel:
+with grpc.insecure_channel(os.environ.get("AGENT_ADDRESS", "127.0.0.1:7410")) as channel:
     agent = agent_v1.AgentServiceStub(channel)
     run = agent.StartRun(agent_v1.StartRunRequest(query=sys.argv[1])).run
     for message in agent.WatchRun(agent_v1.WatchRunRequest(run_id=run.run_id)):

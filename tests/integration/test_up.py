@@ -3,54 +3,23 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOORS = ("CONTROL", "CONTROL_HTTP", "MODELS", "RAG", "CODING", "TOOLS", "AGENT")
+from tests.mesh import Mesh, prepared_mesh
+
 RESTART_S = 30.0
-
-
-@dataclass
-class Mesh:
-    """A mesh in an empty data folder, at free ports."""
-
-    home: Path
-    environ: dict[str, str]
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `waystation` with these words."""
-        command = [sys.executable, "-m", "services.cli", *words]
-        return subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False)
-
-    def record(self, service: str) -> dict[str, Any]:
-        """What a process says of itself; empty while it does not serve."""
-        try:
-            return dict(json.loads((self.home / "run" / f"{service}.json").read_text()))
-        except FileNotFoundError:
-            return {}
 
 
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[Mesh]:
     """A mesh that is not up yet; it is down at the end."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in DOORS]
-        ports = {f"WAYSTATION_{name}_PORT": str(door.getsockname()[1]) for name, door in zip(DOORS, taken, strict=True)}
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("WAYSTATION_")}
-    mesh = Mesh(tmp_path / "home", {**mine, **ports, "WAYSTATION_HOME": str(tmp_path / "home")})
-    yield mesh
-    mesh.run("down")
+    with prepared_mesh(tmp_path / "home", {}) as mesh:
+        yield mesh
 
 
 def test_the_mesh_comes_up_heals_and_goes_down(mesh: Mesh) -> None:
