@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from shared.errors import InvalidInput
 
@@ -46,6 +46,13 @@ class Settings(BaseModel):
     model_api_key: SecretStr = SecretStr("")
     """Sent as a bearer token when it is not empty."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _check_home(cls, value: object) -> object:
+        if value == "":  # would be the working folder
+            raise ValueError("it must name a folder")
+        return value
 
     @property
     def spans_endpoint(self) -> str:

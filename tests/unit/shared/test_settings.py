@@ -51,6 +51,7 @@ def test_the_file_in_the_working_folder_is_found(toml: Path, monkeypatch: pytest
         ("WAYSTATION_PORT", "-1"),
         ("WAYSTATION_PORT", "http"),
         ("WAYSTATION_PORT", ""),
+        ("WAYSTATION_HOME", ""),
         ("WAYSTATION_LOG_LEVEL", "LOUD"),
         ("WAYSTATION_WORD_COUNT_MOST_WORDS", "0"),
     ],
