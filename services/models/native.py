@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,12 +26,20 @@ ALIASES = {"default": CHAT_MODEL, "chat": CHAT_MODEL, "low": LOW_EFFORT_CHAT_MOD
 MAX_DEFAULT_THREADS = 8
 CONNECT_TIMEOUT_S = 5.0
 
+StartServer = Callable[[Path, LlamaOptions], LlamaServer]
+"""Loads a model file and serves it."""
+
 
 class NativeModel:
     """One model: loaded when it is first wanted, then answering as many requests at once as it has slots."""
 
     def __init__(
-        self, entry: ModelEntry, store: ModelStore, settings: ModelsSettings, client: httpx.AsyncClient
+        self,
+        entry: ModelEntry,
+        store: ModelStore,
+        settings: ModelsSettings,
+        client: httpx.AsyncClient,
+        start: StartServer,
     ) -> None:
         self.entry = entry
         self._store = store
@@ -41,6 +50,7 @@ class NativeModel:
             threads=settings.threads or min(os.cpu_count() or 1, MAX_DEFAULT_THREADS),
         )
         self._client = client
+        self._start = start
         self._slots = SlotPool(settings.slots, settings.max_waiting)
         self._loading = asyncio.Lock()
         self._server: LlamaServer | None = None
@@ -66,7 +76,7 @@ class NativeModel:
                 path = await asyncio.to_thread(self._store.verified, self.entry)
                 try:
                     # It keeps the interpreter to itself for its two seconds or so; a thread would not help.
-                    self._server = LlamaServer(path, self._options)
+                    self._server = self._start(path, self._options)
                 except RuntimeError as error:
                     raise ModelUnavailable(
                         f"llama.cpp cannot load {self.entry.name}: {error}.",
@@ -112,7 +122,7 @@ class NativeModel:
 class NativeBackend:
     """All chat models of the manifest. Needs a running event loop."""
 
-    def __init__(self, settings: ModelsSettings) -> None:
+    def __init__(self, settings: ModelsSettings, start: StartServer = LlamaServer) -> None:
         store = ModelStore(settings.home)
         # llama.cpp closes kept connections at moments of its own: each request gets a new one.
         self._client = httpx.AsyncClient(
@@ -121,7 +131,7 @@ class NativeBackend:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
         self._models = {
-            entry.name: NativeModel(entry, store, settings, self._client)
+            entry.name: NativeModel(entry, store, settings, self._client, start)
             for entry in load_manifest()
             if not entry.is_bundled
         }
