@@ -1,14 +1,16 @@
-"""Makes one ranking of two: by words (BM25) and by meaning (cosine)."""
+"""Makes one ranking of two: by words (BM25) and by meaning (cosine).
+
+A weighted sum of scores, where BM25 is measured against what a passage with all the query's words would get. So a best
+match by words that has only one of five words counts little, and a list of such matches cannot spoil the ranking by
+meaning, as it does when only ranks are fused, or when the list's own best is the measure. docs/rag.md has figures.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.rag.index import Scored
+from services.rag.index import Scored, WordHits
 
-DENSE_WEIGHT = 0.5
-RANK_WEIGHT = 0.3
-"""The share of the reciprocal ranks in the fused score; the rest is the combination of the scores themselves."""
-RANK_CONSTANT = 60
+DENSE_WEIGHT = 0.65
 
 
 @dataclass(frozen=True)
@@ -24,33 +26,34 @@ class Fused:
     """The cosine with the query; 0 when it was not asked for."""
 
 
-def fuse(lexical: Sequence[Scored], dense: Sequence[Scored], similarities: Mapping[int, float]) -> list[Fused]:
-    """One ranking of both lists, best first.
+def fuse(
+    by_words: WordHits, by_meaning: Sequence[Scored], similarities: Mapping[int, float], weight: float = DENSE_WEIGHT
+) -> list[Fused]:
+    """One ranking of both lists, best first. `weight` (0 to 1) is the share of the meaning.
 
-    `similarities` holds the cosines of all candidates, so that one that is only in the lexical list has a dense score.
+    `similarities` holds the cosines of all candidates; what is not in it is left out.
     """
-    lexical_ranks = _ranks(lexical)
-    dense_ranks = _ranks(dense)
-    lexical_scores = _scaled(dict(lexical), floor=0.0)
+    lexical_scores = dict(by_words.scored)
+    lexical_ranks = {chunk_id: rank for rank, chunk_id in enumerate(lexical_scores, 1)}
+    dense_ranks = {chunk_id: rank for rank, (chunk_id, _) in enumerate(by_meaning, 1)}
     dense_scores = _scaled(similarities)
-    fused = []
-    for chunk_id in {**lexical_ranks, **dense_ranks}:
-        ranks = (lexical_ranks.get(chunk_id, 0), dense_ranks.get(chunk_id, 0))
-        by_score = (1 - DENSE_WEIGHT) * lexical_scores.get(chunk_id, 0.0) + DENSE_WEIGHT * dense_scores[chunk_id]
-        by_rank = sum((RANK_CONSTANT + 1) / (RANK_CONSTANT + rank) for rank in ranks if rank) / 2
-        score = (1 - RANK_WEIGHT) * by_score + RANK_WEIGHT * by_rank
-        fused.append(Fused(chunk_id, score, *ranks, similarities[chunk_id]))
+    fused = [
+        Fused(
+            chunk_id,
+            weight * dense_score + (1 - weight) * lexical_scores.get(chunk_id, 0.0) / (by_words.full_score or 1.0),
+            lexical_ranks.get(chunk_id, 0),
+            dense_ranks.get(chunk_id, 0),
+            similarities[chunk_id],
+        )
+        for chunk_id, dense_score in dense_scores.items()
+    ]
     return sorted(fused, key=lambda item: (-item.score, item.chunk_id))
 
 
-def _ranks(scored: Sequence[Scored]) -> dict[int, int]:
-    return {chunk_id: rank for rank, (chunk_id, _) in enumerate(scored, 1)}
-
-
-def _scaled(scores: Mapping[int, float], floor: float | None = None) -> dict[int, float]:
-    """The scores brought to 0 (the lowest, or `floor`) to 1 (the highest)."""
+def _scaled(scores: Mapping[int, float]) -> dict[int, float]:
+    """The scores brought to 0 (the lowest) to 1 (the highest)."""
     if not scores:
         return {}
-    lowest = min(scores.values()) if floor is None else floor
+    lowest = min(scores.values())
     span = max(scores.values()) - lowest
     return {key: (score - lowest) / span if span > 0 else 1.0 for key, score in scores.items()}

@@ -3,6 +3,7 @@
 Each collection has a word table of its own: its word statistics are then its own too, whoever else stores documents.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,16 @@ class StoredChunk:
     source: str
     title: str
     chunk: Chunk
+
+
+@dataclass(frozen=True)
+class WordHits:
+    """What a search by words found."""
+
+    scored: tuple[Scored, ...] = ()
+    """Best first, by BM25."""
+    full_score: float = 0.0
+    """About the score of a passage that has every word once."""
 
 
 @dataclass(frozen=True)
@@ -330,17 +341,30 @@ def list_documents(
     return [StoredDocument(*row) for row in rows]
 
 
-def search_words(connection: apsw.Connection, scope: Scope, match: str, limit: int) -> list[Scored]:
-    """The passages that match an FTS5 expression, best first by BM25. The expression must be well formed."""
+def search_words(connection: apsw.Connection, scope: Scope, words: Sequence[str], limit: int) -> WordHits:
+    """The passages that have any of these words, best first by BM25.
+
+    Words are quoted one by one: what a user types is never FTS5 syntax. They hold no quotes (see `query_words`).
+    """
     collection_id = _find_collection(connection, scope)
-    if collection_id is None or not match:
-        return []
-    rows = connection.execute(
-        f"SELECT rowid, -rank FROM words_{collection_id} WHERE words_{collection_id} MATCH ? "
+    if collection_id is None or not words:
+        return WordHits()
+    table = f"words_{collection_id}"
+    rows: list[Any] = connection.execute(
+        f"SELECT rowid, -rank FROM {table} WHERE {table} MATCH ? "
         f"AND rank MATCH 'bm25({TITLE_WEIGHT}, 1.0)' ORDER BY rank LIMIT ?",
-        (match, limit),
-    )
-    return [(row[0], row[1]) for row in rows]
+        (" OR ".join(f'"{word}"' for word in words), limit),
+    ).fetchall()
+    total: Any = connection.execute(f"SELECT count(*) FROM {table}_docsize").get
+    counts: list[Any] = [
+        connection.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", (f'"{word}"',)).get for word in words
+    ]
+    return WordHits(tuple(rows), sum(_rarity(count, total) for count in counts))
+
+
+def _rarity(count: int, total: int) -> float:
+    """A word's weight in FTS5's BM25, when `count` of `total` passages have it."""
+    return max(1e-6, math.log((total - count + 0.5) / (count + 0.5)))
 
 
 def load_chunks(connection: apsw.Connection, chunk_ids: Sequence[int]) -> list[StoredChunk]:

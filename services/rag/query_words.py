@@ -19,18 +19,10 @@ _SUFFIX = re.compile(r"(?:ing|edly|ed|ies|es|s|ly|al|ation|ations|ment|ments)$")
 _STEM_LENGTH = 4
 
 
-def search_words(query: str) -> list[str]:
+def query_words(query: str) -> list[str]:
     """The different words to search for; stop words only when there are no others."""
     words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)))
     return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_WORDS]
-
-
-def match_expression(query: str) -> str:
-    """An FTS5 expression that any of the query's words fulfils; empty when it has none.
-
-    Words are quoted one by one: what the user types is never FTS5 syntax.
-    """
-    return " OR ".join(f'"{word}"' for word in search_words(query))
 
 
 def content_stems(text: str) -> set[str]:

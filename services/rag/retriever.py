@@ -12,8 +12,8 @@ from opentelemetry import trace
 
 from services.rag.evidence import signal
 from services.rag.fusion import Fused, fuse
-from services.rag.index import Scope, Scored, StoredChunk, Vectors, document_rows, load_chunks, search_words
-from services.rag.query_words import match_expression
+from services.rag.index import Scope, StoredChunk, Vectors, WordHits, document_rows, load_chunks, search_words
+from services.rag.query_words import query_words
 from services.rag.vector_memory import VectorMemory
 from shared.errors import InvalidInput
 from shared.storage.database import Database
@@ -105,9 +105,9 @@ class Retriever:
     async def _rank(self, query: str, scope: Scope, method: Method, depth: int) -> list[Fused]:
         if method == "lexical":
             by_words = await self._search_words(query, scope, depth)
-            return [Fused(key, score, rank) for rank, (key, score) in enumerate(by_words, 1)]
+            return [Fused(key, score, rank) for rank, (key, score) in enumerate(by_words.scored, 1)]
         if method == "dense":
-            vectors, by_words = await self._embedder.aembed([query]), []
+            vectors, by_words = await self._embedder.aembed([query]), WordHits()
         else:
             vectors, by_words = await asyncio.gather(
                 self._embedder.aembed([query]), self._search_words(query, scope, depth)
@@ -118,12 +118,12 @@ class Retriever:
         dense = await asyncio.to_thread(memory.search, vectors[0], depth)
         if method == "dense":
             return [Fused(key, score, 0, rank, score) for rank, (key, score) in enumerate(dense, 1)]
-        similarities = {**memory.similarities(vectors[0], [key for key, _ in by_words]), **dict(dense)}
-        return fuse([item for item in by_words if item[0] in similarities], dense, similarities)
+        similarities = {**memory.similarities(vectors[0], [key for key, _ in by_words.scored]), **dict(dense)}
+        return fuse(by_words, dense, similarities)
 
-    async def _search_words(self, query: str, scope: Scope, depth: int) -> list[Scored]:
-        match = match_expression(query)
-        return await self._database.read(lambda connection: search_words(connection, scope, match, depth))
+    async def _search_words(self, query: str, scope: Scope, depth: int) -> WordHits:
+        words = query_words(query)
+        return await self._database.read(lambda connection: search_words(connection, scope, words, depth))
 
 
 def has_evidence(query: str, passages: Sequence[FoundPassage]) -> bool:
