@@ -68,6 +68,7 @@ class Registration:
                     await self._hold_lease(stub)
                 except NotFound:
                     logger.info("the control plane forgot us; registering again")
+                    await self._pause(RETRY_S)
                 except WaystationError as error:
                     if not self._is_known_down:
                         logger.warning("not registered: %s", error)

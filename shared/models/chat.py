@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,9 @@ from shared.telemetry import attributes
 
 CONNECT_TIMEOUT_S = 2.0
 DEFAULT_TIMEOUT_S = 120.0
+CLOSING_TIMEOUT_S = 0.2
+CONTEXT_ERRORS = ("exceed_context_size", "context_length_exceeded")
+"""What llama.cpp and OpenAI call a prompt that does not fit."""
 MAX_ERROR_BYTES = 2_000
 
 tracer = trace.get_tracer(__name__)
@@ -175,10 +178,12 @@ class OpenAiChatModel:
         async with aconnect_sse(self._client, "POST", url, json=body, timeout=http_timeout) as source:
             if source.response.status_code != httpx.codes.OK:
                 await self._refuse(source.response)
-            async for event in source.aiter_sse():
+            events = source.aiter_sse()
+            async for event in events:
                 if event.data == "[DONE]":
                     is_done = True
-                    continue  # read to the end, so that the connection can be used again
+                    await _read_to_end(events)
+                    break
                 chunk = json.loads(event.data)
                 if "error" in chunk:
                     raise self._unavailable(str(chunk["error"])[:MAX_ERROR_BYTES])
@@ -198,7 +203,8 @@ class OpenAiChatModel:
 
     async def _refuse(self, response: httpx.Response) -> None:
         detail = self._redacted((await _head_of(response)).decode(errors="replace"))
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or "context" in detail:
+        is_too_long = any(name in detail for name in CONTEXT_ERRORS)
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or is_too_long:
             raise LimitExceeded(f"The model server refused: {detail}", url=self._shown_url)
         raise self._unavailable(f"HTTP {response.status_code}: {detail}")
 
@@ -280,3 +286,9 @@ def _record(span: trace.Span, usage: ChatUsage) -> None:
             attributes.TIME_TO_FIRST_TOKEN: usage.time_to_first_token_s,
         }
     )
+
+
+async def _read_to_end(events: AsyncIterator[Any]) -> None:
+    """Read what follows the last event, so that the connection can be used again, unless the server keeps it open."""
+    with suppress(TimeoutError, httpx.HTTPError):
+        await asyncio.wait_for(anext(events, None), CLOSING_TIMEOUT_S)

@@ -74,15 +74,15 @@ def test_an_ingested_document_is_cited_by_file_and_line(mesh: Mesh, tmp_path: Pa
 
 
 def test_a_killed_agent_goes_on_and_the_asker_notices_only_a_pause(mesh: Mesh) -> None:
-    asking = mesh.start("ask", "please tell me a long story", "--events")
-    assert asking.stdout
-    for line in asking.stdout:
-        if "text_produced" in line:
-            break
-    pid = mesh.record("agent")["pid"]
-    os.kill(pid, signal.SIGKILL)
-    events = [json.loads(line) for line in asking.stdout]
-    assert asking.wait(60) == 0
+    with mesh.start("ask", "please tell me a long story", "--events") as asking:
+        assert asking.stdout
+        for line in asking.stdout:
+            if "text_produced" in line:
+                break
+        pid = mesh.record("agent")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        events = [json.loads(line) for line in asking.stdout]
+    assert asking.returncode == 0
     kinds = [kind for event in events for kind in event if kind in ("run_resumed", "state_changed")]
     assert "run_resumed" in kinds
     run = events[-1]["state_changed"]["run"]
@@ -112,7 +112,7 @@ def test_the_run_is_seen_over_http_with_its_spans(mesh: Mesh) -> None:
     base = f"http://127.0.0.1:{mesh.environ['WAYSTATION_CONTROL_HTTP_PORT']}/api"
     wanted = {"agent.run", "agent.route_recommendation", "agent.arbitrate", "agent.respond", "checkpoint.save"}
     with httpx.Client(trust_env=False) as client:
-        assert client.get(f"{base}/runs/{run_id}").json()["state"] == "STATE_SUCCEEDED"
+        assert client.get(f"{base}/runs/{run_id}").json()["state"] == "succeeded"
         end = time.monotonic() + 10
         names: set[str] = set()
         while not wanted <= names and time.monotonic() < end:
