@@ -15,6 +15,7 @@ _RELATIVE_DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
 _NAMED_TIMES = {"noon": time(12), "midday": time(12), "midnight": time(0)}
 _NUMERIC = re.compile(r"(?<![\d/.-])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})\b")
 _CLOCK = re.compile(r"\d\s*:\s*\d\d|\d\s*[ap]\.?m\b|\d+h\d\d", re.IGNORECASE)
+_DURATION_TERM = re.compile(r"(?<![\d.])(\d{1,7})\s*(year|month|week|day|hour|minute)s?\b")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,25 @@ def parse_moment(text: str, now: datetime) -> Moment:
 def parse_date(text: str, now: datetime) -> date:
     """Read a date; a time of day beside it is dropped. Raises as `parse_moment` does."""
     return parse_moment(text, now).wall.date()
+
+
+def parse_duration(text: str) -> dict[str, int]:
+    """Read "1 year 2 months" or "-45 days" into counts by plural unit, all of one sign.
+
+    Raises ToolError INVALID_DURATION, also when a count has more than seven digits.
+    """
+    words = text.strip().lower()
+    sign = -1 if words.startswith(("-", "−")) else 1
+    terms = _DURATION_TERM.findall(words)
+    if not terms or _DURATION_TERM.sub("", words).strip("-−+, ") not in ("", "and"):
+        message = (
+            f"{text[:MAX_CHARS]!r} is not a duration: write whole numbers with units, such as 11 hours 30 minutes."
+        )
+        raise ToolError("INVALID_DURATION", message)
+    counts: dict[str, int] = {}
+    for count, unit in terms:
+        counts[f"{unit}s"] = counts.get(f"{unit}s", 0) + sign * int(count)
+    return counts
 
 
 def _split_relative_day(words: str, today: date) -> tuple[date | None, str]:

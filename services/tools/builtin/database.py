@@ -10,19 +10,23 @@ from services.tools.tool import Arguments, JsonObject, ToolError, ToolOutput, Ty
 from shared.errors import InvalidInput, StorageCorrupt
 from shared.storage import readonly
 
+_SELECT = "^(SELECT|WITH) .+$"
+
 
 class QueryDatabaseArguments(Arguments):
     """A file and a query."""
 
     path: str = Field(min_length=1, description="SQLite file inside the allowed folders.")
-    sql: str = Field(min_length=1, max_length=10_000, description="One SELECT statement.")
+    sql: str = Field(
+        min_length=1, max_length=10_000, description="One SELECT statement.", json_schema_extra={"pattern": _SELECT}
+    )
 
 
 class QueryDatabase(TypedTool[QueryDatabaseArguments]):
     """Rows of a SELECT. A query that does not fit the tables is answered with the tables there are."""
 
     name = "query_database"
-    description = "Run one SELECT on a SQLite file. Without knowing its tables, select from sqlite_schema first."
+    description = "One SELECT on a SQLite file of the user."
     arguments = QueryDatabaseArguments
 
     def __init__(self, folders: AllowedFolders) -> None:
@@ -39,7 +43,9 @@ class QueryDatabase(TypedTool[QueryDatabaseArguments]):
         try:
             result = readonly.query(path, arguments.sql)
         except InvalidInput as error:
-            raise ToolError("INVALID_SQL", f"{error.message} The tables are:\n{_tables(path)}") from error
+            raise ToolError(
+                "INVALID_SQL", f"{error.message} Use only these tables and columns:\n{_tables(path)}"
+            ) from error
         except StorageCorrupt as error:
             raise ToolError("NOT_A_DATABASE", f"{arguments.path!r} is not a SQLite database, or is damaged.") from error
         return _output(result)

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from dateutil.relativedelta import relativedelta
 from pydantic import Field
 
-from services.tools.moments import Moment, parse_date, parse_moment
+from services.tools.moments import Moment, parse_date, parse_duration, parse_moment
 from services.tools.tool import Arguments, ArgumentsT, JsonObject, ToolError, ToolOutput, TypedTool
 from services.tools.zones import find_zone, localize, offset_of, zone_name
 
@@ -16,7 +16,7 @@ Clock = Callable[[], datetime]
 _DATE = "A date such as 1999-12-31, 31 December 1999, today or next Friday."
 _MOMENT = "A date, a time or both, such as 2026-03-01, 22:45, 2026-03-01 22:45, today or now."
 _ZONE = "A zone such as Europe/Paris, a city such as Tokyo, or an offset such as UTC+5:30."
-_MAX_COUNT = 1_000_000
+_UNITS = "year|month|week|day|hour|minute"
 
 
 class _DateTool(TypedTool[ArgumentsT]):
@@ -59,7 +59,7 @@ class TimeBetween(_DateTool[TimeBetweenArguments]):
     """The span between two moments."""
 
     name = "time_between"
-    description = "Time from start to end, in days and in years, months, days."
+    description = "Days, age or time from one date or clock time to another."
     arguments = TimeBetweenArguments
 
     async def run(self, arguments: TimeBetweenArguments) -> ToolOutput:
@@ -86,33 +86,34 @@ class AddTimeArguments(Arguments):
     """A start and what is added to it."""
 
     start: str = Field(description=_MOMENT)
-    years: int = Field(default=0, ge=-_MAX_COUNT, le=_MAX_COUNT)
-    months: int = Field(default=0, ge=-_MAX_COUNT, le=_MAX_COUNT)
-    weeks: int = Field(default=0, ge=-_MAX_COUNT, le=_MAX_COUNT)
-    days: int = Field(default=0, ge=-_MAX_COUNT, le=_MAX_COUNT, description="Negative to go back.")
-    hours: int = Field(default=0, ge=-_MAX_COUNT, le=_MAX_COUNT)
-    minutes: int = Field(default=0, ge=-_MAX_COUNT, le=_MAX_COUNT)
+    duration: str = Field(
+        max_length=100,
+        description="Whole numbers with units, such as 45 days or 11 hours 30 minutes; a leading minus goes back.",
+        json_schema_extra={"pattern": rf"^-?[0-9]+ ({_UNITS})s?( [0-9]+ ({_UNITS})s?)*$"},
+    )
 
 
 class AddTime(_DateTool[AddTimeArguments]):
     """A moment so much later or earlier."""
 
     name = "add_time"
-    description = "Date or time after adding to start; negative numbers go back."
+    description = "When something ends that takes a duration from start, such as 2 hours 30 minutes or -45 days."
     arguments = AddTimeArguments
 
     async def run(self, arguments: AddTimeArguments) -> ToolOutput:
         """`content`: start, result, weekday. The 31st of a short month becomes its last day."""
         start = parse_moment(arguments.start, self._clock())
-        counts = arguments.model_dump(exclude={"start"}, exclude_defaults=True)
+        counts = parse_duration(arguments.duration)
         try:
-            moved = start.wall + relativedelta(**counts)
+            moved = start.wall + relativedelta(**counts)  # type: ignore[arg-type]  # its stub wants each key by name
         except (ValueError, OverflowError) as error:
             raise ToolError("OUT_OF_RANGE", "The result is outside the years 1 to 9999.") from error
-        result = Moment(moved, start.has_time or bool(arguments.hours or arguments.minutes))
-        added = ", ".join(_plural(count, unit.removesuffix("s")) for unit, count in counts.items()) or "nothing"
+        result = Moment(moved, start.has_time or "hours" in counts or "minutes" in counts)
         content: JsonObject = {"start": str(start), "result": str(result), "weekday": f"{moved:%A}"}
-        text = f"{start} plus {added} is {result} ({moved:%A})"
+        sign, duration = (
+            ("minus", arguments.duration.strip()[1:]) if min(counts.values()) < 0 else ("plus", arguments.duration)
+        )
+        text = f"{start} {sign} {' '.join(duration.split())} is {result} ({moved:%A})"
         return ToolOutput(text, content, _spellings(result))
 
 
@@ -128,7 +129,7 @@ class ConvertTime(_DateTool[ConvertTimeArguments]):
     """One moment on two clocks."""
 
     name = "convert_time"
-    description = "A time in one zone or city as it is in another."
+    description = "A clock time of one city or zone in another."
     arguments = ConvertTimeArguments
 
     async def run(self, arguments: ConvertTimeArguments) -> ToolOutput:
@@ -156,7 +157,7 @@ class CurrentTime(_DateTool[CurrentTimeArguments]):
     """The time now."""
 
     name = "current_time"
-    description = "Date and time now in a zone or city."
+    description = "Date and clock time now in a city or zone."
     arguments = CurrentTimeArguments
 
     async def run(self, arguments: CurrentTimeArguments) -> ToolOutput:

@@ -70,7 +70,12 @@ _ALIASES = {
 class ConvertUnitsArguments(Arguments):
     """What to convert, and into what."""
 
-    quantity: str = Field(min_length=1, max_length=100, description="Number and unit, such as 5 miles or 5 ft 11 in.")
+    quantity: str = Field(
+        min_length=1,
+        max_length=100,
+        description="Number and unit, such as 5 miles or 5 ft 11 in.",
+        json_schema_extra={"pattern": r"^-?[0-9][0-9.,/]* [A-Za-z°][-A-Za-z0-9°/^*. ]*$"},
+    )
     to_unit: str = Field(min_length=1, max_length=60, description="Unit wanted, such as km.")
 
 
@@ -78,7 +83,7 @@ class ConvertUnits(TypedTool[ConvertUnitsArguments]):
     """The same quantity in another unit, computed in exact fractions where the units are defined exactly."""
 
     name = "convert_units"
-    description = "Convert a quantity with its unit to another unit."
+    description = "A quantity in another unit, such as 72 fahrenheit in celsius or 3 hours in minutes."
     arguments = ConvertUnitsArguments
     timeout = timedelta(seconds=10)
 
@@ -114,6 +119,8 @@ class ConvertUnits(TypedTool[ConvertUnitsArguments]):
             total += self._to(-number if text[0] == "-" else number, unit, target)
             joiner = _JOINER.match(text, term.end())
             position = joiner.end() if joiner else term.end()
+            if unit == self._registry.foot and text[position:].isdigit():
+                text += " in"  # "6 ft 2" leaves the inches unsaid.
         return total
 
     def _number(self, text: str) -> Fraction:

@@ -47,7 +47,7 @@ class FetchUrl(TypedTool[FetchUrlArguments]):
     """The text of a page. Every hop of a redirect is checked anew, and the checked address is the one connected to."""
 
     name = "fetch_url"
-    description = "Fetch a public web page as text."
+    description = "Text of a public web page."
     arguments = FetchUrlArguments
     timeout = timedelta(seconds=20)
 

@@ -1,0 +1,52 @@
+"""The tools process: builds everything and serves. The only file that knows all the others."""
+
+from contextlib import AsyncExitStack
+
+import grpc
+
+from services.tools.addresses import HostGuard
+from services.tools.capability import ToolsCapability, describe_tools
+from services.tools.folders import AllowedFolders
+from services.tools.loop import ToolLoop
+from services.tools.servicer import ToolsServicer
+from services.tools.settings import ToolsSettings
+from services.tools.toolbox import builtin_tools, utc_now
+from shared.capability.serve import serve_capability
+from shared.errors import StorageUnavailable
+from shared.models.chat import OpenAiChatModel
+from shared.pb import tools_v1
+from shared.process import run_process
+
+SERVICE_NAME = "waystation.tools.v1.ToolsService"
+
+
+async def serve(settings: ToolsSettings, instance_id: str) -> None:
+    """Serve until the process is told to stop, then drain."""
+    async with AsyncExitStack() as stack:
+        registry = builtin_tools(_folders(settings), HostGuard(permitted=settings.internal_hosts))
+        key = settings.model_api_key.get_secret_value()
+        model = OpenAiChatModel(settings.model_url, settings.model_name, key)
+        small_model = OpenAiChatModel(settings.model_url, settings.low_effort_model_name, key)
+        stack.push_async_callback(model.close)
+        stack.push_async_callback(small_model.close)
+        loop = ToolLoop(registry, settings.max_steps, utc_now)
+        capability = ToolsCapability(describe_tools(), loop, {"low": small_model, "medium": model, "high": model})
+
+        def add(server: grpc.aio.Server) -> None:
+            tools_v1.add_ToolsServiceServicer_to_server(ToolsServicer(registry), server)
+
+        await serve_capability(settings, instance_id, capability, add_servicers=add, service_names=(SERVICE_NAME,))
+
+
+def _folders(settings: ToolsSettings) -> AllowedFolders:
+    try:
+        (settings.home / "files").mkdir(parents=True, exist_ok=True)
+        return AllowedFolders(settings.roots)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"The tools' folders cannot be used: {error}.", remedy="Set WAYSTATION_TOOLS_FOLDERS."
+        ) from error
+
+
+if __name__ == "__main__":
+    run_process(ToolsSettings, serve)
