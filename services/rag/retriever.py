@@ -100,7 +100,7 @@ class Retriever:
             by_id = {item.chunk_id: item for item in ranked}
             passages = tuple(_passage(chunk, by_id[chunk.chunk_id]) for chunk in stored)
             span.set_attribute(attributes.RETRIEVAL_HITS, len(passages))
-        return Found(passages, has_evidence(query, passages), time.perf_counter() - started)
+        return Found(passages, has_evidence(query, passages, method), time.perf_counter() - started)
 
     async def _rank(self, query: str, scope: Scope, method: Method, depth: int) -> list[Fused]:
         if method == "lexical":
@@ -126,11 +126,10 @@ class Retriever:
         return await self._database.read(lambda connection: search_words(connection, scope, words, depth))
 
 
-def has_evidence(query: str, passages: Sequence[FoundPassage]) -> bool:
-    """Whether any of the best passages looks like it answers the query."""
-    return any(
-        signal(query, passage.titled_text, passage.similarity).is_evidence for passage in passages[:EVIDENCE_PASSAGES]
-    )
+def has_evidence(query: str, passages: Sequence[FoundPassage], method: Method = "hybrid") -> bool:
+    """Whether any of the best passages looks like it answers the query. By words only, the words alone must tell."""
+    signals = [signal(query, item.titled_text, item.similarity) for item in passages[:EVIDENCE_PASSAGES]]
+    return any(item.is_covered if method == "lexical" else item.is_evidence for item in signals)
 
 
 def check_query(query: str) -> None:

@@ -29,7 +29,7 @@ def read_folder(folder: Path) -> LabelledSet:
     """Read corpus.jsonl, queries.jsonl and qrels/test.tsv. Raises `InvalidInput` when one is missing or malformed."""
     try:
         corpus = (folder / "corpus.jsonl").read_bytes()
-        rows: list[Any] = [json.loads(line) for line in (folder / "queries.jsonl").open(encoding="utf-8")]
+        rows: list[Any] = [json.loads(line) for line in (folder / "queries.jsonl").read_bytes().splitlines()]
         queries = {str(row["_id"]): str(row["text"]) for row in rows}
         grades: dict[str, dict[str, int]] = {}
         for line in (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]:
