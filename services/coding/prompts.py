@@ -10,8 +10,8 @@ MAX_CONTEXT_CHARS = 3_000
 MAX_ERROR_CHARS = 800
 
 WRITE = """You write Python 3 programs. They run at once, with the standard library only: no network, no input, no \
-other files. Reply with one short sentence and one ```python block holding the whole program: what the task asks for, \
-its data, and a call on an example whose result is printed."""
+other files. Reply with nothing but one ```python block holding the whole program: what the task asks for, its data, \
+and a few short examples whose results are printed. Do not guess the results."""
 
 NO_CODE = "Your reply holds no program. Reply with one ```python block that holds the whole program."
 REPAIR = "Reply with the corrected whole program in one ```python block."

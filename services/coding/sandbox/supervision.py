@@ -71,8 +71,10 @@ class Supervision:
         while data := await stream.read(_READ_BYTES):
             kept += data[: self._output_left]
             if len(data) > self._output_left:
+                # Also when the program is dead by now: it has written too much.
                 self.is_output_truncated = True
-                self.end("output_bytes")
+                self.broken_limit = self.broken_limit or "output_bytes"
+                self.end()
             self._output_left -= min(len(data), self._output_left)
         return bytes(kept)
 

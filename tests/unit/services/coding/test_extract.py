@@ -13,6 +13,8 @@ CODE = "print(1)\n"
         ("```python\nprint(1)\n```", CODE),
         ("Here it is:\n\n```python\nprint(1)\n```\nIt prints 1.", CODE),
         ("```py\nprint(1)\n```", CODE),
+        ("The answer is 1. ```python\nprint(1)\n```", CODE),
+        ("Call ```print``` so:\n```python\nprint(1)\n```", CODE),
         ("```Python3 title=x\nprint(1)\n```", CODE),
         ("```\nprint(1)\n```", CODE),
         ("``` python\nprint(1)\n```", CODE),

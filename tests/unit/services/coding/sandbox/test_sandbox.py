@@ -1,6 +1,7 @@
 """The sandbox as programs and callers that mean well see it, and what it does when it cannot confine."""
 
 import asyncio
+import importlib
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.coding.sandbox import filter as sandbox_filter
 from services.coding.sandbox import sandbox as sandbox_module
 from services.coding.sandbox.execution import OutputFile, State
 from services.coding.sandbox.gate import Gate
@@ -247,7 +247,7 @@ async def test_without_libseccomp_the_remedy_is_named(sandbox: Sandbox, monkeypa
     def refuse(name: str) -> None:
         raise RuntimeError("Unable to find libseccomp")
 
-    monkeypatch.setattr(sandbox_filter.importlib, "import_module", refuse)
+    monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(SandboxUnavailable, match="libseccomp2"):
         await sandbox.run(Program("print(1)"))
 
