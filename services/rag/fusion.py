@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from services.rag.index import Scored, WordHits
 
-DENSE_WEIGHT = 0.65
+DENSE_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
