@@ -7,12 +7,12 @@ import grpc
 from services.tools.addresses import HostGuard
 from services.tools.capability import ToolsCapability, describe_tools
 from services.tools.folders import AllowedFolders
-from services.tools.loop import ToolLoop
+from services.tools.loop import LoopLimits, ToolLoop
 from services.tools.servicer import ToolsServicer
 from services.tools.settings import ToolsSettings
-from services.tools.toolbox import builtin_tools, utc_now
+from services.tools.toolbox import builtin_tools, clock_of
 from shared.capability.serve import serve_capability
-from shared.errors import StorageUnavailable
+from shared.errors import InvalidInput, StorageUnavailable
 from shared.models.chat import OpenAiChatModel
 from shared.pb import tools_v1
 from shared.process import run_process
@@ -23,13 +23,15 @@ SERVICE_NAME = "waystation.tools.v1.ToolsService"
 async def serve(settings: ToolsSettings, instance_id: str) -> None:
     """Serve until the process is told to stop, then drain."""
     async with AsyncExitStack() as stack:
-        registry = builtin_tools(_folders(settings), HostGuard(permitted=settings.internal_hosts))
+        clock = clock_of(settings.time_zone)
+        guard = HostGuard(ports=settings.fetch_ports, permitted=settings.fetch_hosts)
+        registry = builtin_tools(_folders(settings), guard, clock)
         key = settings.model_api_key.get_secret_value()
         model = OpenAiChatModel(settings.model_url, settings.model_name, key)
         small_model = OpenAiChatModel(settings.model_url, settings.low_effort_model_name, key)
         stack.push_async_callback(model.close)
         stack.push_async_callback(small_model.close)
-        loop = ToolLoop(registry, settings.max_steps, utc_now)
+        loop = ToolLoop(registry, clock, LoopLimits(steps=settings.max_steps))
         capability = ToolsCapability(describe_tools(), loop, {"low": small_model, "medium": model, "high": model})
 
         def add(server: grpc.aio.Server) -> None:
@@ -39,12 +41,18 @@ async def serve(settings: ToolsSettings, instance_id: str) -> None:
 
 
 def _folders(settings: ToolsSettings) -> AllowedFolders:
+    for folder in settings.folders:
+        if not folder.expanduser().is_dir():
+            raise InvalidInput(
+                f"The folder {folder} is not there.", remedy="Make it, or mend WAYSTATION_TOOLS_FOLDERS.", folder=folder
+            )
     try:
-        (settings.home / "files").mkdir(parents=True, exist_ok=True)
+        if not settings.folders:
+            (settings.home / "files").mkdir(parents=True, exist_ok=True)
         return AllowedFolders(settings.roots)
     except OSError as error:
         raise StorageUnavailable(
-            f"The tools' folders cannot be used: {error}.", remedy="Set WAYSTATION_TOOLS_FOLDERS."
+            f"The tools' folder cannot be made: {error}.", remedy="Set WAYSTATION_TOOLS_FOLDERS."
         ) from error
 
 

@@ -1,6 +1,6 @@
 """How tools are offered to a model: a line each, and one schema that allows exactly the calls there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from services.tools.tool import JsonObject, Tool
@@ -19,16 +19,19 @@ def describe(tools: Iterable[Tool]) -> str:
     return "\n".join(f"{tool.name}({_signature(tool.input_schema)}): {_brief(tool.description)}" for tool in tools)
 
 
-def call_schema(tools: Iterable[Tool]) -> JsonObject:
+def call_schema(tools: Iterable[Tool], endings: Sequence[str] = (FINISH, NO_TOOL)) -> JsonObject:
     """A JSON schema for the next step: one variant for each tool, so that the arguments fit the tool that is named.
+
+    `endings` are the words allowed instead of a tool.
 
     Models' servers turn it into a grammar; what those do not know (titles, defaults, bounds) is left out, and checked
     when the tool is called.
     """
     variants = [_variant(tool.name, tool.input_schema) for tool in tools]
-    end: JsonObject = {"type": "object", "properties": {"tool": {"enum": [FINISH, NO_TOOL]}}}
-    end |= {"required": ["tool"], "additionalProperties": False}
-    return {"title": "step", "anyOf": [*variants, end]}
+    for word in endings:
+        end: JsonObject = {"type": "object", "properties": {"tool": {"const": word}}, "required": ["tool"]}
+        variants.append(end | {"additionalProperties": False})
+    return {"title": "step", "anyOf": variants}
 
 
 def _variant(name: str, schema: JsonObject) -> JsonObject:

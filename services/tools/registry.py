@@ -7,13 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from opentelemetry import trace
+
 from services.tools.tool import JsonObject, Tool, ToolError, ToolOutput
 from shared.errors import WaystationError
+from shared.telemetry import attributes
 
 MAX_TEXT_CHARS = 20_000
 """The longest text one result may carry; what is longer is cut and says so."""
+MAX_NAME_CHARS = 60
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+tracer = trace.get_tracer(__name__)
 
 
 class ToolRegistry:
@@ -42,11 +47,19 @@ class ToolRegistry:
         return tuple(self._tools)
 
     async def call(self, name: str, arguments: Mapping[str, Any], limit: timedelta | None = None) -> ToolOutput:
-        """Call one tool within its own time bound or `limit`, whichever is shorter.
+        """Call one tool within its own time bound or `limit`, whichever is shorter, under a `tool.call` span.
 
         Never raises for what a tool did: failures, unknown names and lapsed time are outputs with `is_error`,
         and `content` holds `reason` and `message`.
         """
+        with tracer.start_as_current_span(attributes.SPAN_TOOL) as span:
+            span.set_attributes({attributes.OPERATION: "execute_tool", attributes.TOOL_NAME: name[:MAX_NAME_CHARS]})
+            output = await self._call(name, arguments, limit)
+            if output.is_error:
+                span.set_attribute(attributes.ERROR_REASON, str(output.content["reason"]))
+            return output
+
+    async def _call(self, name: str, arguments: Mapping[str, Any], limit: timedelta | None) -> ToolOutput:
         tool = self._tools.get(name)
         if tool is None:
             return failure("UNKNOWN_TOOL", self._unknown(name))
@@ -62,13 +75,13 @@ class ToolRegistry:
             return failure("TIMED_OUT", f"{name} took longer than {bound.total_seconds():g} s and was stopped.")
         except Exception:
             # A defect in a tool is ours to read in the log; the caller learns only that this tool is of no use now.
-            _log.exception("tool %s failed", name)
+            logger.exception("tool %s failed", name)
             return failure("TOOL_FAILED", f"{name} failed inside; the log of the tools service says why.")
 
     def _unknown(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._tools, n=1)
         hint = f"Did you mean {close[0]}? " if close else ""
-        return f"There is no tool named {name[:60]!r}. {hint}Tools: {', '.join(self._tools)}."
+        return f"There is no tool named {name[:MAX_NAME_CHARS]!r}. {hint}Tools: {', '.join(self._tools)}."
 
 
 def failure(reason: str, message: str) -> ToolOutput:

@@ -8,6 +8,9 @@ from services.tools import arithmetic, exact
 from services.tools.functions import CONSTANTS, FUNCTIONS
 from services.tools.tool import Arguments, JsonObject, ToolOutput, TypedTool
 
+_WORDS = sorted({rf"{name}\(" for name in FUNCTIONS} | (CONSTANTS.keys() - {"e"}) | {"of ", "mod "})
+_PATTERN = rf"^([-+*/^%().,<>=! 0-9]|{'|'.join(_WORDS)})+$"
+
 
 class CalculateArguments(Arguments):
     """One expression."""
@@ -17,9 +20,7 @@ class CalculateArguments(Arguments):
         max_length=arithmetic.MAX_EXPRESSION_CHARS,
         description="Arithmetic such as 17.5% of 2340, 84.50 + 15%, sqrt(2) * 3^4, 17 mod 5, 10! or 15 < 4^2.",
         # A model that writes under a grammar cannot even begin "48 euros * 3". What arrives is read more freely.
-        json_schema_extra={
-            "pattern": rf"^([-+*/^%().,<>=! 0-9]|of|off|mod|{'|'.join(sorted({*FUNCTIONS, *CONSTANTS}))})+$"
-        },
+        json_schema_extra={"pattern": _PATTERN},
     )
 
 
