@@ -4,8 +4,11 @@ import ast
 import re
 import textwrap
 
-# A block may begin in mid-line or be indented in a list, and a reply that ran out of tokens leaves the last one open.
-_BLOCK = re.compile(r"```[ \t]*(?P<language>[\w+-]*)[^\n`]*\n(?P<body>.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
+# A Python block may begin in mid-line, any block may be indented in a list, and a reply that ran out of tokens leaves
+# its last one open.
+_BLOCK = re.compile(
+    r"(?:^[ \t]*|(?=```[ \t]*py))```[ \t]*(?P<language>[\w+-]*)[^\n`]*\n(?P<body>.*?)(?:^[ \t]*```|\Z)", re.M | re.S
+)
 _REPEATS = 12
 _PYTHON = ("python", "py", "python3")
 
