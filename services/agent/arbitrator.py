@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.agent.prompts import arbitrate_messages, decision_schema
+from services.agent.prompts import ANSWER_NOW, ASK_USER, arbitrate_messages, decision_schema
 from services.agent.state import Decision, RunState, has_answered
 from shared.capability import Descriptor
 from shared.errors import ModelNonsense, WaystationError
@@ -23,8 +23,7 @@ class ModelDecision(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     reason: str = Field(default="", max_length=1_000)
-    action: Literal["call", "answer", "clarify"]
-    capability: str = "none"
+    next: str
     question: str = Field(default="", max_length=1_000)
 
 
@@ -99,13 +98,15 @@ def decide_by_model(reply: str, state: RunState, services: Sequence[Descriptor])
     except ValidationError:
         raise ModelNonsense("the reply is not the JSON that was asked for.") from None
     reason = answer.reason.strip() or "The model gave no reason."
-    if answer.action != "call":
-        return _decision(state, answer.action, "", reason, "model", answer.question.strip())
-    if answer.capability not in {service.name for service in services}:
-        raise ModelNonsense(f"there is no service {answer.capability!r}.")
-    if any(hop["capability"] == answer.capability and has_answered(hop) for hop in state["hops"]):
-        raise ModelNonsense(f"{answer.capability} has already answered this request.")
-    return _decision(state, "call", answer.capability, reason, "model")
+    if answer.next == ANSWER_NOW:
+        return _decision(state, "answer", "", reason, "model")
+    if answer.next == ASK_USER:
+        return _decision(state, "clarify", "", reason, "model", answer.question.strip())
+    if answer.next not in {service.name for service in services}:
+        raise ModelNonsense(f"there is no service {answer.next!r}.")
+    if any(hop["capability"] == answer.next and has_answered(hop) for hop in state["hops"]):
+        raise ModelNonsense(f"{answer.next} has already answered this request.")
+    return _decision(state, "call", answer.next, reason, "model")
 
 
 def decide_by_fallback(

@@ -12,14 +12,18 @@ MAX_TURNS = 4
 MAX_TURN_CHARS = 300
 MAX_RESULT_CHARS = 400
 
-ARBITRATE = """You are the arbitrator of an agent mesh. Decide the next step for the user's request.
-Actions:
-- call: one of the services below must do work. Prefer the router's recommendation when its confidence is high.
-- answer: small talk, or the results so far already answer the request.
-- clarify: the request cannot be understood; ask one question.
-Services:
+ANSWER_NOW = "answer_now"
+ASK_USER = "ask_user"
+"""Next steps that are no service; a service's name cannot have an underscore."""
+
+ARBITRATE = """You are the arbitrator of an agent mesh. Choose the next step for the user's request.
+Next steps:
 {services}
-Reply as JSON: reason (at most 15 words), action, capability (a service, or "none"), question (only for clarify)."""
+- answer_now: small talk, or the results below already answer the request.
+- ask_user: only when nobody could tell what is wanted, such as "do it".
+The router's recommendation is usually right when its confidence is above 0.5. Services know what you do not: questions \
+about facts, documents or policies go to a service and not to the user.
+Reply as JSON: reason (at most 12 words), next, question (only with ask_user)."""
 
 ANSWER = """You are Waystation, a friendly assistant that works through services: {services}.
 Answer briefly, in the user's language. Say so when you do not know something. Never invent facts or sources."""
@@ -34,12 +38,11 @@ def decision_schema(services: Sequence[Descriptor]) -> dict[str, Any]:
         "title": "decision",
         "type": "object",
         "properties": {
-            "reason": {"type": "string", "maxLength": 160},
-            "action": {"enum": ["call", "answer", "clarify"]},
-            "capability": {"enum": [*names, "none"]},
+            "reason": {"type": "string", "maxLength": 120},
+            "next": {"enum": [*names, ANSWER_NOW, ASK_USER]},
             "question": {"type": "string", "maxLength": 200},
         },
-        "required": ["reason", "action", "capability"],
+        "required": ["reason", "next"],
         "additionalProperties": False,
     }
 
@@ -65,7 +68,7 @@ def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[
         f"Remaining hops: {state['remaining_hops']}",
     ]
     if state["hops"]:
-        parts.append("Choose answer unless a part of the request is still open.")
+        parts.append("Choose answer_now unless a part of the request is still open.")
     return [ChatMessage("system", ARBITRATE.format(services=listed)), ChatMessage("user", "\n".join(parts))]
 
 

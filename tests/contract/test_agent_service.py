@@ -182,8 +182,8 @@ async def mesh(home: Path) -> AsyncIterator[Mesh]:
 async def test_a_run_is_routed_decided_done_and_answered(tmp_path: Path) -> None:
     async with mesh(tmp_path) as made:
         made.model.decisions = [
-            {"reason": "code", "action": "call", "capability": "coding"},
-            {"reason": "done", "action": "answer", "capability": "none"},
+            {"reason": "code", "next": "coding"},
+            {"reason": "done", "next": "answer_now"},
         ]
         run = await made.finish()
     assert (run.state, run.answer, run.hop_count) == (agent_v1.Run.STATE_SUCCEEDED, "It is sorted.", 1)
@@ -217,7 +217,7 @@ async def test_low_effort_follows_a_confident_router(tmp_path: Path) -> None:
 async def test_small_talk_is_answered_without_a_hop(tmp_path: Path) -> None:
     async with mesh(tmp_path) as made:
         made.router.top = ""
-        made.model.decisions = [{"reason": "small talk", "action": "answer", "capability": "none"}]
+        made.model.decisions = [{"reason": "small talk", "next": "answer_now"}]
         run = await made.finish("hi there")
     assert (run.answer, run.hop_count, made.service.calls) == ("Hello.", 0, [])
 
@@ -226,8 +226,8 @@ async def test_a_failing_service_is_a_typed_hop_error_and_the_run_goes_on(tmp_pa
     async with mesh(tmp_path) as made:
         made.service.failure = Forbidden("Not here.")
         made.model.decisions = [
-            {"reason": "code", "action": "call", "capability": "coding"},
-            {"reason": "cannot", "action": "answer", "capability": "none"},
+            {"reason": "code", "next": "coding"},
+            {"reason": "cannot", "next": "answer_now"},
         ]
         run = await made.finish()
     [ended] = made.payloads("hop_ended")
@@ -250,7 +250,7 @@ async def test_a_service_that_is_away_does_not_hang_the_run(tmp_path: Path) -> N
 async def test_hops_are_bounded(tmp_path: Path) -> None:
     async with mesh(tmp_path) as made:
         made.service.failure = Forbidden("Never.")
-        made.model.decisions = [{"reason": "again", "action": "call", "capability": "coding"}] * 5
+        made.model.decisions = [{"reason": "again", "next": "coding"}] * 5
         run = await made.finish()
     assert run.hop_count == 3
     assert made.payloads("decision_made")[-1].decision.source == agent_v1.Decision.SOURCE_POLICY

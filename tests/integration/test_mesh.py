@@ -19,16 +19,15 @@ LONG_ANSWER = " ".join(f"word{number}" for number in range(60))
 CODE = "Here it is.\n```python\ndef double(n):\n    return 2 * n\n\nprint(double(21))\n```"
 
 
-def decide(match: str, action: str, capability: str = "none") -> dict[str, Any]:
-    reply = {"reason": "scripted", "action": action, "capability": capability}
-    return {"match": match, "schema_name": "^decision$", "reply": reply}
+def decide(match: str, following: str) -> dict[str, Any]:
+    return {"match": match, "schema_name": "^decision$", "reply": {"reason": "scripted", "next": following}}
 
 
 SCRIPT = [
-    decide("Result 1", "answer"),
-    decide("Request: .*function", "call", "coding"),
-    decide("Request: .*retention", "call", "rag"),
-    decide("", "answer"),
+    decide("Result 1", "answer_now"),
+    decide("Request: .*function", "coding"),
+    decide("Request: .*retention", "rag"),
+    decide("", "answer_now"),
     {"match": "tell me a long story", "reply": LONG_ANSWER, "delay_ms": 60},
     {"match": "double", "reply": CODE},
     {"match": "retention", "reply": "Backups are kept for 35 days [1]."},

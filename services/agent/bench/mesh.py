@@ -19,12 +19,8 @@ CONCURRENT_RUNS = 256
 CONCURRENCY = 64
 WARM_UP = 10
 SCRIPT = (
-    {
-        "match": r"Result 1",
-        "schema_name": "decision",
-        "reply": {"reason": "done", "action": "answer", "capability": "none"},
-    },
-    {"match": ".*", "schema_name": "decision", "reply": {"reason": "echo", "action": "call", "capability": "echo"}},
+    {"match": "Result 1", "schema_name": "decision", "reply": {"reason": "done", "next": "answer_now"}},
+    {"match": "", "schema_name": "decision", "reply": {"reason": "echo", "next": "echo"}},
 )
 
 

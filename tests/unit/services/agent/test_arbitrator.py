@@ -35,8 +35,8 @@ class Replies:
         raise AssertionError("the arbitrator does not stream")
 
 
-def reply(action: str, capability: str = "none", question: str = "") -> str:
-    return json.dumps({"reason": "because", "action": action, "capability": capability, "question": question})
+def reply(following: str, question: str = "") -> str:
+    return json.dumps({"reason": "because", "next": following, "question": question})
 
 
 def state(
@@ -68,17 +68,17 @@ async def decide(run_state: RunState, model: Replies, services: Sequence[Descrip
 
 
 async def test_the_model_decides_and_its_override_is_marked() -> None:
-    decision = await decide(state(), Replies(reply("call", "rag")))
+    decision = await decide(state(), Replies(reply("rag")))
     assert (decision["action"], decision["capability"], decision["source"]) == ("call", "rag", "model")
     assert decision["is_override"]
 
 
 async def test_agreement_with_the_router_is_no_override() -> None:
-    assert not (await decide(state(), Replies(reply("call", "coding"))))["is_override"]
+    assert not (await decide(state(), Replies(reply("coding"))))["is_override"]
 
 
 async def test_the_model_sees_router_results_and_remaining_hops() -> None:
-    model = Replies(reply("answer"))
+    model = Replies(reply("answer_now"))
     await decide(state(hops=[hop("rag", "PEER_UNAVAILABLE")], left=2), model)
     prompt = model.asked[0][-1].content
     assert '"recommended": "coding"' in prompt
@@ -86,7 +86,7 @@ async def test_the_model_sees_router_results_and_remaining_hops() -> None:
     assert "Remaining hops: 2" in prompt
 
 
-@pytest.mark.parametrize("nonsense", ["not json", reply("call", "teleport"), '{"action": "sing"}', "", "[]"])
+@pytest.mark.parametrize("nonsense", ["not json", reply("teleport"), '{"next": 7}', "", "[]"])
 async def test_nonsense_is_told_once_and_then_replaced(nonsense: str) -> None:
     model = Replies(nonsense, nonsense)
     decision = await decide(state(), model)
@@ -95,7 +95,7 @@ async def test_nonsense_is_told_once_and_then_replaced(nonsense: str) -> None:
 
 
 async def test_a_good_second_try_counts_as_the_model() -> None:
-    decision = await decide(state(), Replies("nonsense", reply("call", "rag")))
+    decision = await decide(state(), Replies("nonsense", reply("rag")))
     assert (decision["source"], decision["capability"]) == ("model", "rag")
 
 
@@ -119,12 +119,12 @@ async def test_a_fallback_after_a_hop_answers() -> None:
 
 
 async def test_calling_a_service_that_has_answered_is_nonsense() -> None:
-    decision = await decide(state(hops=[hop()]), Replies(reply("call", "coding"), reply("call", "coding")))
+    decision = await decide(state(hops=[hop()]), Replies(reply("coding"), reply("coding")))
     assert (decision["action"], decision["source"]) == ("answer", "fallback")
 
 
 async def test_a_failed_service_may_be_called_again() -> None:
-    decision = await decide(state(hops=[hop(error="DEADLINE")]), Replies(reply("call", "coding")))
+    decision = await decide(state(hops=[hop(error="DEADLINE")]), Replies(reply("coding")))
     assert (decision["action"], decision["source"]) == ("call", "model")
 
 
@@ -143,7 +143,7 @@ async def test_policy_needs_no_model(run_state: RunState, action: str, capabilit
 
 
 async def test_low_effort_with_an_unsure_router_asks_the_model() -> None:
-    decision = await decide(state(effort="low", confidence=0.6), Replies(reply("clarify", question="Which sort?")))
+    decision = await decide(state(effort="low", confidence=0.6), Replies(reply("ask_user", question="Which sort?")))
     assert (decision["action"], decision["question"], decision["source"]) == ("clarify", "Which sort?", "model")
 
 
