@@ -21,8 +21,8 @@ Next steps:
 {services}
 - answer_now: small talk, or the results below already answer the request.
 - ask_user: only when nobody could tell what is wanted, such as "do it".
-The router's recommendation is usually right when its confidence is above 0.5. Services know what you do not: questions \
-about facts, documents or policies go to a service and not to the user.
+The router's recommendation is usually right when its confidence is above 0.5.
+Services know what you do not: questions about facts, documents or policies go to a service, not to the user.
 Reply as JSON: reason (at most 12 words), next, question (only with ask_user)."""
 
 ANSWER = """You are Waystation, a friendly assistant that works through services: {services}.
