@@ -51,12 +51,16 @@ async def arbitrate(
     if ruled:
         return Arbitration(ruled)
     messages = arbitrate_messages(state, services)
+    open_services = [item.name for item in services if not has_served(state, item.name)]
+    # a confident router knows what is wanted, and after a result it is too late to ask
+    may_ask = not state["hops"] and state["recommendation"]["confidence"] < thresholds.policy_confidence
+    schema = decision_schema(open_services, may_ask)
     usages: list[ChatUsage] = []
     problem: WaystationError = ModelNonsense("The model was not asked.")
     for _ in range(TRIES):
         try:
             completion = await model.complete(
-                messages, schema=decision_schema(services), max_tokens=MAX_DECISION_TOKENS, timeout=timeout_s
+                messages, schema=schema, max_tokens=MAX_DECISION_TOKENS, timeout=timeout_s
             )
             usages.append(completion.usage)
             return Arbitration(decide_by_model(completion.text, state, services), tuple(usages))
@@ -67,6 +71,11 @@ async def arbitrate(
             problem = error
             break
     return Arbitration(decide_by_fallback(state, services, thresholds, problem), tuple(usages))
+
+
+def has_served(state: RunState, capability: str) -> bool:
+    """Whether the service has already answered this request."""
+    return any(hop["capability"] == capability and has_answered(hop) for hop in state["hops"])
 
 
 def decide_by_policy(state: RunState, services: Sequence[Descriptor], thresholds: Thresholds) -> Decision | None:
@@ -104,7 +113,7 @@ def decide_by_model(reply: str, state: RunState, services: Sequence[Descriptor])
         return _decision(state, "clarify", "", reason, "model", answer.question.strip())
     if answer.next not in {service.name for service in services}:
         raise ModelNonsense(f"there is no service {answer.next!r}.")
-    if any(hop["capability"] == answer.next and has_answered(hop) for hop in state["hops"]):
+    if has_served(state, answer.next):
         raise ModelNonsense(f"{answer.next} has already answered this request.")
     return _decision(state, "call", answer.next, reason, "model")
 

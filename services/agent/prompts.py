@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from services.agent.state import Hop, RunState, Turn
+from services.agent.state import Hop, Recommendation, RunState, Turn
 from shared.capability import Descriptor
 from shared.models.chat import ChatMessage
 
@@ -19,11 +19,13 @@ ASK_USER = "ask_user"
 ARBITRATE = """You are the arbitrator of an agent mesh. Choose the next step for the user's request.
 Next steps:
 {services}
-- answer_now: small talk, or the results below already answer the request.
-- ask_user: only when nobody could tell what is wanted, such as "do it".
+- answer_now: small talk, or the results already answer the request.
+- ask_user: only when nobody could tell what is wanted.
 The router's recommendation is usually right when its confidence is above 0.5.
-Services know what you do not: questions about facts, documents or policies go to a service, not to the user.
-Reply as JSON: reason (at most 12 words), next, question (only with ask_user)."""
+Reply as JSON: reason (at most 8 words), next, question (only with ask_user)."""
+
+MAX_SHOWN_SERVICES = 4
+"""Services that the prompt shows an example of; the others are listed only."""
 
 ANSWER = """You are Waystation, a friendly assistant that works through services: {services}.
 Answer briefly, in the user's language. Say so when you do not know something. Never invent facts or sources."""
@@ -31,26 +33,53 @@ Answer briefly, in the user's language. Say so when you do not know something. N
 COMPOSE = "Write the final answer to the request from the results below, and from nothing else. Be brief."
 
 
-def decision_schema(services: Sequence[Descriptor]) -> dict[str, Any]:
-    """JSON Schema of a decision; only services that are there can be named."""
-    names = [service.name for service in services]
+def decision_schema(names: Sequence[str], may_ask: bool) -> dict[str, Any]:
+    """JSON Schema of a decision: one of the named services, an answer, or, if it may be, a question."""
+    ends = [ANSWER_NOW, ASK_USER] if may_ask else [ANSWER_NOW]
+    question = {"question": {"type": "string", "maxLength": 200}} if may_ask else {}
     return {
         "title": "decision",
         "type": "object",
-        "properties": {
-            "reason": {"type": "string", "maxLength": 120},
-            "next": {"enum": [*names, ANSWER_NOW, ASK_USER]},
-            "question": {"type": "string", "maxLength": 200},
-        },
+        "properties": {"reason": {"type": "string", "maxLength": 90}, "next": {"enum": [*names, *ends]}, **question},
         "required": ["reason", "next"],
         "additionalProperties": False,
     }
 
 
 def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[ChatMessage]:
-    """The arbitrator's prompt: services, conversation, request, router, results, remaining hops."""
+    """The arbitrator's prompt: services, an example of each step, conversation, request, router, results, hops."""
     listed = "\n".join(f"- {service.name}: {service.description}" for service in services) or "- none"
-    recommendation = state["recommendation"]
+    parts = [
+        *_conversation(state.get("conversation", [])),
+        _asked(state["query"], state["recommendation"]),
+        *(_result(index, hop) for index, hop in enumerate(state["hops"], 1)),
+        f"Remaining hops: {state['remaining_hops']}",
+    ]
+    if state["hops"]:
+        parts.append("Choose answer_now unless a part of the request is still open.")
+    return [
+        ChatMessage("system", ARBITRATE.format(services=listed)),
+        *_examples(services),
+        ChatMessage("user", "\n".join(parts)),
+    ]
+
+
+def _examples(services: Sequence[Descriptor]) -> list[ChatMessage]:
+    """A request and its decision for each kind of next step, in the words of the services themselves."""
+    shown = [service for service in services if service.examples][:MAX_SHOWN_SERVICES]
+    turns = [(service.examples[0], service.name, f"{service.name} does this", service.name) for service in shown]
+    turns += [("thanks, that was great", "none", "small talk", ANSWER_NOW), ("do it", "none", "too vague", ASK_USER)]
+    messages = []
+    for request, router, reason, following in turns:
+        decision = {"reason": reason, "next": following}
+        if following == ASK_USER:
+            decision["question"] = "What would you like me to do?"
+        asked = f'Request: {request}\nRouter: {{"recommended": "{router}"}}\nRemaining hops: 3'
+        messages += [ChatMessage("user", asked), ChatMessage("assistant", json.dumps(decision))]
+    return messages
+
+
+def _asked(query: str, recommendation: Recommendation) -> str:
     router = {
         "recommended": recommendation["top"] or "none",
         "confidence": round(recommendation["confidence"], 2),
@@ -60,16 +89,7 @@ def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[
             if item["service"] != recommendation["top"]
         },
     }
-    parts = [
-        *_conversation(state.get("conversation", [])),
-        f"Request: {state['query']}",
-        f"Router: {json.dumps(router)}",
-        *(_result(index, hop) for index, hop in enumerate(state["hops"], 1)),
-        f"Remaining hops: {state['remaining_hops']}",
-    ]
-    if state["hops"]:
-        parts.append("Choose answer_now unless a part of the request is still open.")
-    return [ChatMessage("system", ARBITRATE.format(services=listed)), ChatMessage("user", "\n".join(parts))]
+    return f"Request: {query}\nRouter: {json.dumps(router)}"
 
 
 def answer_messages(state: RunState, services: Sequence[Descriptor]) -> list[ChatMessage]:
