@@ -25,6 +25,8 @@ MAX_QUERY_BYTES = 64 * 1024
 MAX_TOP_K = 200
 DEPTH = 100
 """Candidates of each method, at least."""
+INLINE_PASSAGES = 20_000
+"""Comparing so many vectors takes a millisecond or two: less than handing the work to a thread may."""
 EVIDENCE_PASSAGES = 5
 """So many of the best passages are looked at for evidence."""
 PERMITTED_CONTROLS = "\t\n\r"
@@ -115,7 +117,10 @@ class Retriever:
         memory = self._memory.of(scope)
         if memory is None:  # deleted meanwhile
             return []
-        dense = await asyncio.to_thread(memory.search, vectors[0], depth)
+        if len(memory) <= INLINE_PASSAGES:
+            dense = memory.search(vectors[0], depth)
+        else:
+            dense = await asyncio.to_thread(memory.search, vectors[0], depth)
         if method == "dense":
             return [Fused(key, score, 0, rank, score) for rank, (key, score) in enumerate(dense, 1)]
         similarities = {**memory.similarities(vectors[0], [key for key, _ in by_words.scored]), **dict(dense)}

@@ -33,7 +33,7 @@ async def workbench() -> AsyncIterator[Workbench]:
         database = Database(Path(folder) / "index.db", MIGRATIONS, synchronous="NORMAL")
         database.open()
         try:
-            with Embedder() as embedder:
+            with Embedder(threads=1) as embedder:
                 memory = VectorMemory(embedder.dimensions)
                 ingestion = Ingestion(database, memory, embedder)
                 yield Workbench(database, memory, embedder, ingestion, Retriever(database, memory, embedder), Scope())
