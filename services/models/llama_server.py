@@ -30,6 +30,8 @@ class LlamaServer:
         params.model.path = str(path)
         params.n_parallel = options.slots
         params.n_ctx = options.slots * options.context_tokens
+        # Half the memory of 16 bits (0.6 GB for both models) at the same speed.
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
         # A batch is neither interrupted nor shared fairly: small ones keep cancelling and other requests quick.
         params.n_batch = params.n_ubatch = options.prompt_batch_tokens
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
