@@ -109,8 +109,13 @@ def _peak_memory_bytes(process: Path) -> int:
 
 def _unlinked_bytes(process: Path) -> int:
     """Returns what files take that have no name any more but are still open."""
+    try:
+        fds = os.listdir(process / "fd")
+    except PermissionError:
+        # Which only a dying process refuses to its own user: the filter keeps a living one from doing so.
+        return 0
     total = 0
-    for fd in os.listdir(process / "fd"):
+    for fd in fds:
         with suppress(FileNotFoundError):
             status = os.stat(process / "fd" / fd)
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
