@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from services.rag.document import Chunk
 from services.rag.excerpt import QUOTE_WORDS, Excerpt, excerpt
 from services.rag.index import Scope
 from services.rag.prompts import PASSAGE, SYSTEM, USER
@@ -105,10 +106,10 @@ class DocumentAnswers:
                 yield TextDelta(rest)
         except (ModelUnavailable, DeadlineExceeded, LimitExceeded, ModelNonsense) as error:
             logger.warning("answering without the model: %s", error)
-            for output in _degraded(reply, sources, error):
+            for output in _degraded(reply, sources, invocation.task, error):
                 yield output
             return
-        for output in _ending(reply, sources):
+        for output in _ending(reply, sources, invocation.task):
             yield output
 
     def _stream(self, invocation: Invocation, call: CallContext, sources: list[_Source]) -> AsyncIterator[Any]:
@@ -131,7 +132,7 @@ def build_messages(question: str, sources: list[_Source]) -> list[ChatMessage]:
     return [ChatMessage("system", SYSTEM), ChatMessage("user", content)]
 
 
-def _ending(reply: Reply, sources: list[_Source]) -> list[Output]:
+def _ending(reply: Reply, sources: list[_Source], question: str) -> list[Output]:
     """What follows the model's last word."""
     if reply.is_refusal:
         return [TextDelta(NO_EVIDENCE), Result(NO_EVIDENCE, "no_answer")]
@@ -140,11 +141,12 @@ def _ending(reply: Reply, sources: list[_Source]) -> list[Output]:
         best = _closest(reply.text, sources)
         reply.cited.append(best)
         outputs.append(TextDelta(reply.append(f" [{best}]")))
-    outputs += [_citation(sources[number - 1]) for number in reply.cited]
+    claim = f"{question}\n{reply.text}"
+    outputs += [_citation(sources[number - 1], claim) for number in reply.cited]
     return [*outputs, Result(reply.text, "answered")]
 
 
-def _degraded(reply: Reply, sources: list[_Source], error: Exception) -> list[Output]:
+def _degraded(reply: Reply, sources: list[_Source], question: str, error: Exception) -> list[Output]:
     """The passages themselves, in place of an answer."""
     lead = MODEL_CONFUSED if isinstance(error, ModelNonsense) else MODEL_AWAY
     lead = f"\n\n{MODEL_STOPPED}" if reply.text else lead
@@ -152,7 +154,7 @@ def _degraded(reply: Reply, sources: list[_Source], error: Exception) -> list[Ou
         f"\n\n[{item.number}] {_heading(item.found)}\n> " + item.excerpt.text.replace("\n", "\n> ") for item in sources
     )
     shown = reply.append(lead + quotes)
-    citations = [_citation(item) for item in sources]
+    citations = [_citation(item, question) for item in sources]
     return [TextDelta(shown), *citations, Result(reply.text, "degraded")]
 
 
@@ -168,10 +170,10 @@ def _heading(found: FoundPassage) -> str:
     return " › ".join(name for name in names if name) or stored.source
 
 
-def _citation(item: _Source) -> Citation:
+def _citation(item: _Source, claim: str) -> Citation:
+    """The citation of a passage, with the words of it that are nearest to `claim`."""
     stored = item.found.stored
-    words = item.excerpt.text.split()
-    quote = " ".join(words[:QUOTE_WORDS]) + (" …" if len(words) > QUOTE_WORDS else "")
+    quote = excerpt(Chunk(item.excerpt.text), claim, QUOTE_WORDS).text
     return Citation(
         number=item.number,
         source=stored.source,
@@ -179,7 +181,7 @@ def _citation(item: _Source) -> Citation:
         start_line=item.excerpt.start_line,
         end_line=item.excerpt.end_line,
         page=stored.chunk.page,
-        quote=quote,
+        quote=" ".join(quote.split()),
         chunk_id=str(stored.chunk_id),
         score=item.found.score,
     )

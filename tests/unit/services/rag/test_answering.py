@@ -64,6 +64,13 @@ async def test_an_answer_cites_its_passage(manual: Library) -> None:
     assert any(isinstance(output, Usage) and output.model == "scripted" for output in outputs)
 
 
+async def test_the_quote_is_the_part_that_bears_the_answer_out(library: Library) -> None:
+    filler = "The pump is painted green and stands on the floor of the hall. " * 4
+    await library.add("manual.txt", f"{filler}The warranty of the pump lasts 24 months. {filler}")
+    (citation,) = citations(await ask(library, ScriptedModel("It lasts 24 months [1].")))
+    assert "24 months" in citation.quote and len(citation.quote.split()) <= 40
+
+
 async def test_the_prompt_is_short_and_numbered(manual: Library) -> None:
     await manual.add("long.md", "# Warranty\n\n" + "The warranty of the pump is long. " * 500)
     model = ScriptedModel("It is long [1].")
