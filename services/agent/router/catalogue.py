@@ -63,16 +63,25 @@ class Catalogue:
     classifier: Classifier
     """Its classes are the entries in order and, as the last one, none of them."""
     starts: tuple[int, ...]
-    """The row where each entry's texts begin."""
+    """The row where each entry's texts begin, and those of none."""
     tag_vectors: tuple[NDArray[np.float32], ...]
     """Per entry its tags' sentence vectors, shape (tags, 384) or (tags, 0)."""
+
+    def surface_blocks(self) -> dict[tuple[str, ...], NDArray[np.float32]]:
+        """Return the surfaces by the texts they are of, so that the next catalogue need not make them again."""
+        blocks = {
+            entry.texts: self.classifier.surfaces(start, start + len(entry.texts))
+            for entry, start in zip(self.entries, self.starts, strict=False)
+        }
+        texts = none_examples()
+        return blocks | {texts: self.classifier.surfaces(self.starts[-1], self.starts[-1] + len(texts))}
 
     def matched_tags(self, index: int, query: str, vector: NDArray[np.float32]) -> tuple[str, ...]:
         """Return those tags of an entry that the query names or is close to."""
         named = set(words(query))
-        near = self.tag_vectors[index] @ vector >= TAG_SIMILARITY
+        near = self.tag_vectors[index] @ vector >= TAG_SIMILARITY  # Never, when there are no vectors: 0 is less.
         pairs = zip(self.entries[index].tags, near, strict=True)
-        return tuple(tag for tag, is_near in pairs if named.issuperset(words(tag)) or (is_near and len(vector)))
+        return tuple(tag for tag, is_near in pairs if is_near or named.issuperset(words(spoken(tag))))
 
     def nearest_texts(self, index: int, similarities: NDArray[np.float32], count: int) -> tuple[str, ...]:
         """Return the entry's examples most like the query, or its description when it has no example."""
@@ -109,6 +118,11 @@ def build_catalogue(
         starts=tuple(int(end) for end in np.cumsum([0, *counts[:-1]])),
         tag_vectors=tuple(np.split(tag_vectors, tag_ends[:-1])) if entries else (),
     )
+
+
+def spoken(tag: str) -> str:
+    """Return a tag as one would say it."""
+    return tag.replace("-", " ")
 
 
 @cache

@@ -15,6 +15,7 @@ from services.agent.router.catalogue import (
     build_catalogue,
     check_services,
     none_examples,
+    spoken,
 )
 from services.agent.router.classifier import Rows
 from services.agent.router.recommendation import Candidate, Recommendation
@@ -58,6 +59,9 @@ class ExampleRouter:
         started = time.perf_counter()
         check_query(query)
         catalogue = self._catalogue
+        if catalogue is None and self._updating.locked():
+            async with self._updating:  # The very first services are being embedded: seconds, once.
+                catalogue = self._catalogue
         if catalogue is None or not catalogue.entries:
             return self._answer(started, (), 1.0)
         row = Rows(await self._vectors.of_query(query), surfaces([query]))
@@ -87,14 +91,19 @@ class ExampleRouter:
         )
 
     async def _fit(self, entries: tuple[Entry, ...]) -> Catalogue:
-        tags = [tag.replace("-", " ") for entry in entries for tag in entry.tags]
-        texts = [text for entry in entries for text in entry.texts] + list(none_examples())
-        vectors = await self._vectors.of_examples([*texts, *tags])
-        return await asyncio.to_thread(self._build, entries, texts, vectors)
+        blocks = [*(entry.texts for entry in entries), none_examples()]
+        tags = [spoken(tag) for entry in entries for tag in entry.tags]
+        vectors = await self._vectors.of_examples([text for texts in blocks for text in texts] + tags)
+        return await asyncio.to_thread(self._build, entries, blocks, vectors)
 
-    def _build(self, entries: tuple[Entry, ...], texts: list[str], vectors: NDArray[np.float32]) -> Catalogue:
-        rows = Rows(vectors[: len(texts)], surfaces(texts))
-        return build_catalogue(entries, rows, vectors[len(texts) :], self._calibration)
+    def _build(
+        self, entries: tuple[Entry, ...], blocks: Sequence[tuple[str, ...]], vectors: NDArray[np.float32]
+    ) -> Catalogue:
+        known = self._catalogue.surface_blocks() if self._catalogue else {}
+        made = [known[texts] if texts in known else surfaces(texts) for texts in blocks]
+        count = sum(map(len, blocks))
+        rows = Rows(vectors[:count], np.vstack(made))
+        return build_catalogue(entries, rows, vectors[count:], self._calibration)
 
 
 def heuristic_router() -> ExampleRouter:

@@ -1,6 +1,5 @@
 """Asks a generative model which service fits: slower than examples, and its confidence is only its own word."""
 
-import asyncio
 import json
 import time
 from collections.abc import Collection, Sequence
@@ -15,7 +14,6 @@ from shared.errors import InvalidInput, WaystationError
 from shared.models.chat import ChatMessage, ChatModel
 
 NOBODY = "none"
-SHORTLIST = 5
 MAX_QUERY_CHARACTERS = 2_000
 MAX_DESCRIPTION_CHARACTERS = 200
 
@@ -62,9 +60,8 @@ class GenerativeRouter:
         if not short.candidates:
             return short
         try:
-            async with asyncio.timeout(self._timeout_s):
-                choice = await self._ask(query, short.candidates)
-        except (WaystationError, ValidationError, TimeoutError):
+            choice = await self._ask(query, short.candidates)
+        except (WaystationError, ValidationError):
             return short.model_copy(update={"latency_ms": (time.perf_counter() - started) * 1e3})
         return _answer(choice, short.candidates, started)
 

@@ -81,7 +81,8 @@ class CachedVectors:
         if self._path is None or not self._path.exists():
             return {}
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            # Opened here, since np.load leaves a damaged archive open.
+            with self._path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 if str(file["model"]) != self._model_sum:
                     return {}
                 pairs = zip(file["keys"], file["vectors"].astype(np.float32), strict=True)
