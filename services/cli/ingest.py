@@ -28,7 +28,7 @@ app = typer.Typer()
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders.")],
     collection: Annotated[str, typer.Option(help="The collection; empty means the default one.")] = "",
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Larger files are skipped.")] = 64,
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Larger files are skipped.")] = 32,
     is_json: JsonOption = False,
 ) -> None:
     """Take files and folders into the retrieval index; what is there already is not sent again."""
