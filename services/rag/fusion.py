@@ -2,7 +2,8 @@
 
 A weighted sum of scores, where BM25 is measured against what a passage with all the query's words would get. So a best
 match by words that has only one of five words counts little, and a list of such matches cannot spoil the ranking by
-meaning, as it does when only ranks are fused, or when the list's own best is the measure. docs/rag.md has figures.
+meaning, as it does when only ranks are fused, or when the list's own best is the measure. The embedding model knows
+English: the further query and collection are from it, the less the meaning counts. docs/rag.md has figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,14 @@ from dataclasses import dataclass
 from services.rag.index import Scored, WordHits
 
 DENSE_WEIGHT = 0.6
+"""The share of the meaning where the text is English."""
+FOREIGN_WEIGHT = 0.2
+"""The same in other languages that are written in Latin letters."""
+LEAST_WEIGHT = 0.003
+"""The same in other scripts, of which the model knows no words: it orders what the words leave equal."""
+FOREIGN_SHARE, ENGLISH_SHARE = 0.1, 0.3
+"""Up to the first, and from the second share of English passages on, a collection is foreign, or English."""
+_LATIN_END = "\u0250"
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,15 @@ def fuse(
         for chunk_id, dense_score in dense_scores.items()
     ]
     return sorted(fused, key=lambda item: (-item.score, item.chunk_id))
+
+
+def meaning_weight(query: str, english_share: float) -> float:
+    """The share of the meaning for this query in a collection with this share of English passages."""
+    place = (english_share - FOREIGN_SHARE) / (ENGLISH_SHARE - FOREIGN_SHARE)
+    weight = FOREIGN_WEIGHT + (DENSE_WEIGHT - FOREIGN_WEIGHT) * min(1.0, max(0.0, place))
+    letters = [character for character in query if character.isalpha()]
+    latin_share = sum(letter < _LATIN_END for letter in letters) / len(letters) if letters else 1.0
+    return max(LEAST_WEIGHT, weight * latin_share)
 
 
 def _scaled(scores: Mapping[int, float]) -> dict[int, float]:

@@ -63,6 +63,11 @@ Vectors = NDArray[np.float32]
 Scored = tuple[int, float]
 """A chunk's id and its score, higher is better."""
 
+_ENGLISH = '"the" OR "return"'
+"""What nearly every passage of English text or code has, and nearly no other."""
+_ASSUMED_ENGLISH = 5
+"""So many English passages are added in thought, so that a few short notes do not decide."""
+
 _SOURCES = (
     "SELECT s.source, d.key, d.title, s.media_type, d.sha256, d.size_bytes, d.chunk_count, s.ingest_time_ms "
     "FROM sources s JOIN documents d USING (source_id) JOIN collections c USING (collection_id) "
@@ -134,6 +139,8 @@ class WordHits:
     """Best first, by BM25."""
     full_score: float = 0.0
     """About the score of a passage that has every word once."""
+    english_share: float = 1.0
+    """About the share of the collection's passages that are English, or code."""
 
 
 @dataclass(frozen=True)
@@ -356,10 +363,14 @@ def search_words(connection: apsw.Connection, scope: Scope, words: Sequence[str]
         (" OR ".join(f'"{word}"' for word in words), limit),
     ).fetchall()
     total: Any = connection.execute(f"SELECT count(*) FROM {table}_docsize").get
-    counts: list[Any] = [
-        connection.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", (f'"{word}"',)).get for word in words
-    ]
-    return WordHits(tuple(rows), sum(_rarity(count, total) for count in counts))
+    count_matches = f"SELECT count(*) FROM {table} WHERE {table} MATCH ?"
+    counts: list[Any] = [connection.execute(count_matches, (f'"{word}"',)).get for word in words]
+    english: Any = connection.execute(count_matches, (_ENGLISH,)).get
+    return WordHits(
+        tuple(rows),
+        sum(_rarity(count, total) for count in counts),
+        (english + _ASSUMED_ENGLISH) / (total + _ASSUMED_ENGLISH),
+    )
 
 
 def _rarity(count: int, total: int) -> float:

@@ -11,7 +11,7 @@ import apsw
 from opentelemetry import trace
 
 from services.rag.evidence import signal
-from services.rag.fusion import Fused, fuse
+from services.rag.fusion import Fused, fuse, meaning_weight
 from services.rag.index import Scope, StoredChunk, Vectors, WordHits, document_rows, load_chunks, search_words
 from services.rag.query_words import query_words
 from services.rag.vector_memory import VectorMemory
@@ -124,7 +124,7 @@ class Retriever:
         if method == "dense":
             return [Fused(key, score, 0, rank, score) for rank, (key, score) in enumerate(dense, 1)]
         similarities = {**memory.similarities(vectors[0], [key for key, _ in by_words.scored]), **dict(dense)}
-        return fuse(by_words, dense, similarities)
+        return fuse(by_words, dense, similarities, meaning_weight(query, by_words.english_share))
 
     async def _search_words(self, query: str, scope: Scope, depth: int) -> WordHits:
         words = query_words(query)

@@ -1,4 +1,6 @@
-from services.rag.fusion import fuse
+import pytest
+
+from services.rag.fusion import DENSE_WEIGHT, FOREIGN_WEIGHT, LEAST_WEIGHT, fuse, meaning_weight
 from services.rag.index import WordHits
 
 
@@ -36,3 +38,18 @@ def test_the_weight_chooses_between_the_two() -> None:
 def test_empty_and_equal_lists_are_no_trouble() -> None:
     assert fuse(WordHits(), [], {}) == []
     assert ids(WordHits(), [(1, 0.5), (2, 0.5)], {1: 0.5, 2: 0.5}) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("query", "english_share", "weight"),
+    [
+        ("how are keys rotated", 0.95, DENSE_WEIGHT),
+        ("1999-12-31", 0.95, DENSE_WEIGHT),
+        ("Wie werden Schlüssel getauscht", 0.05, FOREIGN_WEIGHT),
+        ("half of it", 0.2, (DENSE_WEIGHT + FOREIGN_WEIGHT) / 2),
+        ("كيف يتم تدوير المفاتيح", 0.95, LEAST_WEIGHT),
+        ("как gRPC", 0.95, DENSE_WEIGHT * 4 / 7),
+    ],
+)
+def test_meaning_counts_less_the_further_from_english(query: str, english_share: float, weight: float) -> None:
+    assert meaning_weight(query, english_share) == pytest.approx(weight)

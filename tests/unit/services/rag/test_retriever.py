@@ -1,5 +1,6 @@
 import pytest
 
+from services.rag.index import search_words
 from shared.errors import InvalidInput
 from tests.unit.services.rag.conftest import Library
 
@@ -52,3 +53,16 @@ async def test_a_bad_query_is_refused(library: Library, query: str, says: str) -
 async def test_word_forms_match(library: Library) -> None:
     await library.add("a.txt", "The passwords are rotated.")
     assert await library.sources("rotating password", method="lexical") == ["a.txt"]
+
+
+async def test_a_foreign_collection_is_known_by_its_passages(library: Library) -> None:
+    async def english_share() -> float:
+        hits = await library.database.read(lambda connection: search_words(connection, library.scope, ["x"], 10))
+        return hits.english_share
+
+    await library.add(
+        "a.jsonl", "\n".join(f'{{"_id": "{n}", "text": "Der Schlüssel {n} liegt hier."}}' for n in range(95))
+    )
+    assert await english_share() == pytest.approx(0.05)
+    await library.add("b.jsonl", "\n".join(f'{{"_id": "{n}", "text": "The key {n} lies here."}}' for n in range(100)))
+    assert await english_share() == pytest.approx(105 / 200)
