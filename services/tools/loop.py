@@ -201,7 +201,7 @@ class _Run:
     async def _sentences(self) -> AsyncIterator[str | Usage]:
         buffer = ""
         stream = self._model.stream(
-            [*self._messages, *closing()],
+            [*self._messages, *closing(self._task.text)],
             max_tokens=self._budget.tokens(self._budget.limits.answer_tokens),
             timeout=self._budget.model_timeout_s(),
         )

@@ -95,7 +95,7 @@ class _Session:
         uri = f"{self._path.as_uri()}?mode=ro{'&immutable=1' if is_immutable else ''}"
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOFOLLOW
         connection = apsw.Connection(uri, flags=flags)
-        connection.set_busy_timeout(1_000)
+        connection.set_busy_timeout(int(self._limits.time.total_seconds() * 500))
         for limit, value in _LIMITS.items():
             connection.limit(limit, value)
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
@@ -156,7 +156,7 @@ class _Session:
             return LimitExceeded(f"The query {self._broken_limit}.", remedy="Narrow it with WHERE or LIMIT.")
         if self._refused:
             return Forbidden(f"Only SELECT is allowed, not {self._refused}.", remedy="Ask for data with SELECT.")
-        if isinstance(error, apsw.SQLError | apsw.TooBigError | apsw.MismatchError | apsw.RangeError):
+        if isinstance(error, apsw.SQLError | apsw.TooBigError | apsw.MismatchError | apsw.BindingsError):
             return InvalidInput(f"SQLite says: {error}.", remedy="Mend the SQL.")
         return storage_error(error, self._path)
 

@@ -61,13 +61,11 @@ class FetchUrl(TypedTool[FetchUrlArguments]):
             url = httpx.URL(arguments.url.strip())
         except httpx.InvalidURL as error:
             raise ToolError("BAD_URL", f"The address cannot be read: {error}.") from error
-        # A client for each fetch: nothing, cookie or connection, is carried from one to the next.
-        async with self._client() as client:
-            for _ in range(MAX_REDIRECTS + 1):
-                response = await self._get(client, url)
-                if isinstance(response, ToolOutput):
-                    return response
-                url = response
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._get(url)
+            if isinstance(response, ToolOutput):
+                return response
+            url = response
         raise ToolError("TOO_MANY_REDIRECTS", f"The address leads on more than {MAX_REDIRECTS} times.")
 
     @cached_property
@@ -80,31 +78,31 @@ class FetchUrl(TypedTool[FetchUrlArguments]):
             transport=self._transport, verify=self._ssl_context, trust_env=False, timeout=_TIMEOUT, headers=_HEADERS
         )
 
-    async def _get(self, client: httpx.AsyncClient, url: httpx.URL) -> ToolOutput | httpx.URL:
+    async def _get(self, url: httpx.URL) -> ToolOutput | httpx.URL:
         """One request; the address to go on with when it redirects."""
         addresses = await self._guard.check(url)
         try:
-            return await self._get_from_any(client, url, addresses[:MAX_ADDRESSES])
-        except httpx.InvalidURL as error:
-            raise ToolError("BAD_URL", "The address redirects to one that cannot be read.") from error
+            return await self._get_from_any(url, addresses[:MAX_ADDRESSES])
         except httpx.TimeoutException as error:
             raise ToolError("TIMED_OUT", f"{url.host} did not answer in time.") from error
         except httpx.HTTPError as error:
             raise ToolError("FETCH_FAILED", f"{url.host} could not be fetched: {type(error).__name__}.") from error
 
-    async def _get_from_any(
-        self, client: httpx.AsyncClient, url: httpx.URL, addresses: Sequence[str]
-    ) -> ToolOutput | httpx.URL:
+    async def _get_from_any(self, url: httpx.URL, addresses: Sequence[str]) -> ToolOutput | httpx.URL:
         for address in addresses[:-1]:
             with contextlib.suppress(httpx.ConnectError):
-                return await self._get_from(client, url, address)
-        return await self._get_from(client, url, addresses[-1])
+                return await self._get_from(url, address)
+        return await self._get_from(url, addresses[-1])
 
-    async def _get_from(self, client: httpx.AsyncClient, url: httpx.URL, address: str) -> ToolOutput | httpx.URL:
+    async def _get_from(self, url: httpx.URL, address: str) -> ToolOutput | httpx.URL:
         # The host is replaced by the checked address, so that nobody resolves the name a second time.
         pinned = url.copy_with(host=address, fragment=None)
         headers = {"Host": url.netloc.decode("ascii")}
-        async with client.stream("GET", pinned, headers=headers, extensions=_server_name(url)) as response:
+        # A client for each request: no cookie and no connection is carried to the next, which may be another site's.
+        async with (
+            self._client() as client,
+            client.stream("GET", pinned, headers=headers, extensions=_server_name(url)) as response,
+        ):
             if response.has_redirect_location:
                 return url.join(response.headers["Location"])
             return await self._read(url, response)
