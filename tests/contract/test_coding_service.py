@@ -190,6 +190,7 @@ async def test_too_many_programs_at_once_are_turned_away(scratch: ScratchRoot) -
             await execute(service, code="1")
         for call in calls:
             call.cancel()
+        await until(lambda: not psutil.Process().children() and not os.listdir(scratch.path))
 
 
 async def test_without_a_sandbox_nothing_runs_and_the_remedy_is_named(
