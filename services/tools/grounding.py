@@ -63,6 +63,14 @@ class Grounding:
         return any(_states(later, value) for value in self._steps[position].output.values)
 
 
+def untouched(task: str, steps: Sequence[Step]) -> list[str]:
+    """The words of a task with numbers in them, such as "1999-12-31", that no successful call was given."""
+    done = [step for step in steps if not step.output.is_error]
+    used = {number for step in done for number in _numbers(json.dumps(dict(step.arguments), default=str))}
+    words = (word.strip(".,;:?!\"'()") for word in task.split())
+    return [word for word in words if not used.issuperset(_numbers(word))]
+
+
 def render(steps: Sequence[Step]) -> str:
     """The texts of steps, each bounded, equal ones once."""
     texts = dict.fromkeys(step.output.text for step in steps)

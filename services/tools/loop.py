@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.tools.grounding import Grounding, Step, render
+from services.tools.grounding import Grounding, Step, render, untouched
 from services.tools.menu import FINISH, NO_TOOL, call_schema
-from services.tools.prompts import after_call, after_nonsense, closing, opening
+from services.tools.prompts import after_call, after_early_finish, after_nonsense, closing, opening
 from services.tools.registry import ToolRegistry
 from shared.call_context import CallContext
 from shared.capability import Output, Result, TextDelta, ToolCall, ToolResult, Usage
@@ -122,6 +122,7 @@ class _Run:
         self._messages = messages
         self._steps: list[Step] = []
         self._failures_in_a_row = 0
+        self._is_reminded = False
         self._outcome: Outcome = "answered"
 
     async def outputs(self) -> AsyncIterator[Output]:
@@ -158,6 +159,11 @@ class _Run:
                 self._messages += after_nonsense(reply)
                 continue
             name, arguments = choice
+            if name == FINISH and not self._is_reminded:
+                self._is_reminded = True
+                if parts := untouched(self._task.text, self._steps):
+                    self._messages += after_early_finish(reply, parts)
+                    continue
             if name in (FINISH, NO_TOOL) or self._is_repeated(name, arguments):
                 return
             yield ToolCall(f"call-{number}", name, arguments)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.tools.grounding import Grounding, Step
+from services.tools.grounding import Grounding, Step, untouched
 from services.tools.tool import ToolOutput
 
 SHARE = Step("calculate", {"expression": "17.5% of 2,340"}, ToolOutput("17.5% of 2,340 = 409.5", {}, ("409.5",)))
@@ -71,3 +71,11 @@ def test_rendering_gives_each_text_once_and_bounded() -> None:
     long = Step("read_file", {}, ToolOutput("x" * 5_000))
     assert grounding(SHARE, SHARE, FAILED).render() == "17.5% of 2,340 = 409.5"
     assert len(grounding(long).render()) < 1_600
+
+
+def test_what_no_call_was_given_is_untouched() -> None:
+    task = "what is 17.5 % of 2,340, and what day was 1999-12-31?"
+    assert untouched(task, [SHARE]) == ["1999-12-31"]
+    assert untouched(task, [FAILED, DAY]) == ["17.5", "2,340"]
+    assert untouched(task, [SHARE, DAY]) == []
+    assert untouched("no numbers at all", []) == []

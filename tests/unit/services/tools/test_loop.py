@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from services.tools.addresses import HostGuard
 from services.tools.folders import AllowedFolders
 from services.tools.loop import LoopLimits, Task, ToolLoop
+from services.tools.prompts import MAX_RESULT_CHARS
 from services.tools.registry import ToolRegistry
 from services.tools.toolbox import builtin_tools
 from shared.call_context import CallContext
@@ -18,7 +20,8 @@ from shared.capability import Output, Result, TextDelta, ToolCall, ToolResult, U
 from shared.errors import DeadlineExceeded, ModelUnavailable
 from tests.fakes.chat import ScriptedChatModel
 
-TASK = "what is 17.5 % of 2,340, and what day was 1999-12-31"
+TASK = "what is 17.5 % of 2,340"
+BOTH = Task("what is 17.5 % of 2,340, and what day was 1999-12-31")
 FINISH, NONE = '{"tool": "finish"}', '{"tool": "none"}'
 
 
@@ -62,7 +65,7 @@ def offered(model: ScriptedChatModel, request: int) -> set[str]:
 
 async def test_two_calls_and_an_answer_in_the_order_they_happen(run: Callable[..., Any]) -> None:
     answer = "17.5% of 2,340 is 409.5, and 1999-12-31 was a Friday."
-    outputs = await run(ScriptedChatModel([SHARE, DAY, FINISH, answer]))
+    outputs = await run(ScriptedChatModel([SHARE, DAY, FINISH, answer]), BOTH)
     assert [item for item in outputs if not isinstance(item, Usage)] == [
         ToolCall("call-1", "calculate", {"expression": "17.5% of 2340"}),
         ToolResult("call-1", "calculate", "17.5% of 2340 = 409.5"),
@@ -76,7 +79,7 @@ async def test_two_calls_and_an_answer_in_the_order_they_happen(run: Callable[..
 
 async def test_each_prompt_begins_with_the_one_before(run: Callable[..., Any]) -> None:
     model = ScriptedChatModel([SHARE, DAY, FINISH, "409.5, Friday."])
-    await run(model)
+    await run(model, BOTH)
     for before, after in zip(model.requests, model.requests[1:], strict=False):
         assert after.messages[: len(before.messages)] == before.messages
     assert "Result: 17.5% of 2340 = 409.5" in model.requests[1].text
@@ -98,6 +101,18 @@ async def test_a_failure_is_shown_to_the_model_which_must_try_again(run: Callabl
     assert "finish" not in offered(model, 1)
     assert "none" not in offered(model, 1)
     assert outputs[-1] == Result("It is 409.5.", "answered")
+
+
+async def test_a_finish_that_forgets_a_part_is_told_which_once(run: Callable[..., Any]) -> None:
+    model = ScriptedChatModel([SHARE, FINISH, DAY, FINISH, "409.5 and a Friday."])
+    outputs = await run(model, BOTH)
+    assert "Nothing was done yet with 1999-12-31." in model.requests[2].text
+    assert outputs[-1] == Result("409.5 and a Friday.", "answered")
+
+
+async def test_a_model_that_insists_on_finishing_may(run: Callable[..., Any]) -> None:
+    outputs = await run(ScriptedChatModel([SHARE, FINISH, FINISH, "409.5"]), BOTH)
+    assert outputs[-1] == Result("409.5", "answered")
 
 
 async def test_it_can_end_only_with_what_makes_sense(run: Callable[..., Any]) -> None:
@@ -128,13 +143,13 @@ async def test_the_bound_on_steps_holds_and_the_results_are_still_answered(run: 
 
 
 async def test_an_invented_number_never_leaves(run: Callable[..., Any]) -> None:
-    outputs = await run(ScriptedChatModel([SHARE, DAY, FINISH, "The share is 411.2. It was a Friday."]))
+    outputs = await run(ScriptedChatModel([SHARE, DAY, FINISH, "The share is 411.2. It was a Friday."]), BOTH)
     assert texts(outputs) == "17.5% of 2340 = 409.5\n1999-12-31 was a Friday"
     assert outputs[-1] == Result(texts(outputs), "answered")
 
 
 async def test_what_the_answer_leaves_out_is_added(run: Callable[..., Any]) -> None:
-    outputs = await run(ScriptedChatModel([SHARE, DAY, FINISH, "The share is 409.5."]))
+    outputs = await run(ScriptedChatModel([SHARE, DAY, FINISH, "The share is 409.5."]), BOTH)
     assert outputs[-1] == Result("The share is 409.5.\n1999-12-31 was a Friday", "answered")
 
 
@@ -194,10 +209,12 @@ async def test_a_token_budget_is_kept(run: Callable[..., Any]) -> None:
     assert outputs[-1] == Result("17.5% of 2340 = 409.5", "incomplete")
 
 
-async def test_the_model_sees_a_long_result_cut(run: Callable[..., Any], registry: ToolRegistry) -> None:
-    model = ScriptedChatModel([call("calculate", expression="100!"), FINISH, "Done."])
-    await run(model)
-    assert all(len(message.content) < 3_000 for message in model.requests[-1].messages)
+async def test_the_model_sees_a_long_result_cut_and_the_caller_all_of_it(run: Callable[..., Any], root: Path) -> None:
+    (root / "long.txt").write_text("x" * 9_000)
+    model = ScriptedChatModel([call("read_file", path="long.txt"), FINISH, "It is long."])
+    outputs = await run(model, Task("what does the long file say"))
+    assert len(model.requests[1].messages[-1].content) < MAX_RESULT_CHARS + 20
+    assert next(len(item.content) for item in outputs if isinstance(item, ToolResult)) > 9_000
 
 
 async def test_earlier_work_is_shown_before_the_task(run: Callable[..., Any]) -> None:
