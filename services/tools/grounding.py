@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -68,7 +68,13 @@ def untouched(task: str, steps: Sequence[Step]) -> list[str]:
     done = [step for step in steps if not step.output.is_error]
     used = {number for step in done for number in _numbers(json.dumps(dict(step.arguments), default=str))}
     words = (word.strip(".,;:?!\"'()") for word in task.split())
-    return [word for word in words if not used.issuperset(_numbers(word))]
+    return [word for word in words if not all(_is_used(number, used) for number in _numbers(word))]
+
+
+def _is_used(number: Decimal, used: Collection[Decimal]) -> bool:
+    """Whether a number was used as it is, or, a percentage, as a share or a factor: 25 as 0.25, 0.75 or 1.25."""
+    share = number / 100
+    return any(form in used for form in (number, share, 1 - share, 1 + share))
 
 
 def render(steps: Sequence[Step]) -> str:

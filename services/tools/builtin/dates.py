@@ -129,7 +129,7 @@ class ConvertTime(_DateTool[ConvertTimeArguments]):
     """One moment on two clocks."""
 
     name = "convert_time"
-    description = "A clock time of one city or zone in another."
+    description = "What a given clock time in one city, such as 9 am, is in another city."
     arguments = ConvertTimeArguments
 
     async def run(self, arguments: ConvertTimeArguments) -> ToolOutput:
@@ -157,7 +157,7 @@ class CurrentTime(_DateTool[CurrentTimeArguments]):
     """The time now."""
 
     name = "current_time"
-    description = "Date and clock time now in a city or zone."
+    description = "Date and clock time right now in a city."
     arguments = CurrentTimeArguments
 
     async def run(self, arguments: CurrentTimeArguments) -> ToolOutput:

@@ -62,7 +62,7 @@ class ListFiles(_FileTool[ListFilesArguments]):
     """What a folder holds."""
 
     name = "list_files"
-    description = "Names in a folder of the user; with glob such as *.md, in its subfolders too."
+    description = "Names in a folder of the user; leave out glob to list all."
     arguments = ListFilesArguments
 
     async def run(self, arguments: ListFilesArguments) -> ToolOutput:
@@ -112,7 +112,7 @@ class ReadFile(_FileTool[ReadFileArguments]):
     """The text of a file, a bounded piece at a time."""
 
     name = "read_file"
-    description = "Text of a file of the user, to find what it says."
+    description = "Text of a file of the user, such as config.yaml, to find what it says."
     arguments = ReadFileArguments
 
     async def run(self, arguments: ReadFileArguments) -> ToolOutput:
@@ -167,7 +167,7 @@ class SearchFiles(_FileTool[SearchFilesArguments]):
     """Lines that match a pattern. RE2 takes linear time whatever the pattern, so no pattern can stall the service."""
 
     name = "search_files"
-    description = "Which files contain a text or regular expression, with the lines."
+    description = "Which files of the user mention a text; leave out path and glob to search all."
     arguments = SearchFilesArguments
 
     async def run(self, arguments: SearchFilesArguments) -> ToolOutput:

@@ -79,3 +79,9 @@ def test_what_no_call_was_given_is_untouched() -> None:
     assert untouched(task, [FAILED, DAY]) == ["17.5", "2,340"]
     assert untouched(task, [SHARE, DAY]) == []
     assert untouched("no numbers at all", []) == []
+
+
+@pytest.mark.parametrize("expression", ["48 * 0.75 * 3", "48 * (1 - 0.25) * 3", "3 * (25% off 48)"])
+def test_a_percentage_may_be_used_as_a_factor(expression: str) -> None:
+    step = Step("calculate", {"expression": expression}, ToolOutput("= 108", {}, ("108",)))
+    assert untouched("48 euros with a 25% discount, 3 tickets", [step]) == []
