@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import grpc
@@ -12,9 +12,8 @@ from services.agent.checkpoint.saver import open_saver
 from services.agent.graph import Limits, build_graph
 from services.agent.peers import CapabilityPeers, PeerDirectory
 from services.agent.ports import Ports
-from services.agent.router.example_router import ExampleRouter, heuristic_router
-from services.agent.router.router import Router
-from services.agent.router.vectors import CachedVectors
+from services.agent.router.gguf import GgufChatModel
+from services.agent.router.opening import open_router
 from services.agent.routing import LiveRouter
 from services.agent.run_events import RunEvents
 from services.agent.run_store import MIGRATIONS, RunStore
@@ -25,8 +24,6 @@ from shared.capability import Descriptor
 from shared.capability.registration import Registration, registered
 from shared.capability.service import Effort
 from shared.models.chat import ChatModel, OpenAiChatModel
-from shared.models.embedder import Embedder
-from shared.models.manifest import load_manifest
 from shared.pb import agent_v1
 from shared.process import ready_file, run_process, stop_requested
 from shared.rpc.server import RpcServer
@@ -34,7 +31,6 @@ from shared.storage.database import Database
 
 SERVICE_NAME = "waystation.agent.v1.AgentService"
 DESCRIPTOR = Descriptor("agent", "Runs workflows: recommends, decides, calls services, checkpoints.", ("agent",))
-EMBEDDING_MODEL = "all-minilm-l6-v2"
 
 
 async def serve(settings: AgentSettings, instance_id: str) -> None:
@@ -62,7 +58,9 @@ async def _build(settings: AgentSettings, stack: AsyncExitStack) -> tuple[Runs, 
     stack.callback(database.close)
     store = RunStore(database)
     events = RunEvents(store)
-    router = _router(settings, stack)
+    key = settings.model_api_key.get_secret_value()
+    router_model = _router_model(settings, key, stack) if settings.router == "generative" else None
+    router = stack.enter_context(open_router(settings.router, folder, router_model))
 
     async def on_change(services: Sequence[Descriptor]) -> None:
         await router.update(services)
@@ -73,7 +71,6 @@ async def _build(settings: AgentSettings, stack: AsyncExitStack) -> tuple[Runs, 
         await stack.enter_async_context(_in_background(directory))
     peers = CapabilityPeers(directory)
     stack.push_async_callback(peers.close)
-    key = settings.model_api_key.get_secret_value()
     model = OpenAiChatModel(settings.model_url, settings.model_name, key)
     small_model = OpenAiChatModel(settings.model_url, settings.low_effort_model_name, key)
     stack.push_async_callback(model.close)
@@ -95,18 +92,14 @@ async def _build(settings: AgentSettings, stack: AsyncExitStack) -> tuple[Runs, 
     return runs, AgentServicer(runs, live_router, workflow)  # type: ignore[abstract]
 
 
-def _router(settings: AgentSettings, stack: AsyncExitStack) -> Router:
-    if settings.router == "heuristic":
-        return heuristic_router()
-    embedder = Embedder()
-    stack.callback(embedder.close)
-    model_sum = load_manifest().entry(EMBEDDING_MODEL).sha256
-    vectors = CachedVectors(embedder, _cache(settings.home), model_sum)
-    return ExampleRouter(vectors, "embedding")
-
-
-def _cache(home: Path) -> Path:
-    return home / "agent" / "vectors.npz"
+def _router_model(settings: AgentSettings, key: str, stack: AsyncExitStack) -> ChatModel:
+    """The generative router's model: a GGUF file when the name is one, otherwise a model of the chat server."""
+    name = settings.router_model_name or settings.low_effort_model_name
+    if name.endswith(".gguf"):
+        return stack.enter_context(closing(GgufChatModel(Path(name))))
+    model = OpenAiChatModel(settings.model_url, name, key)
+    stack.push_async_callback(model.close)
+    return model
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ class AgentSettings(Settings):
     router: Literal["embedding", "generative", "heuristic"] = "embedding"
     """What recommends; `generative` asks `router_model_name` at `model_url`."""
     router_model_name: str = ""
-    """The model of the generative router; empty means the low-effort model."""
+    """The generative router's model: a GGUF file, or a name at `model_url`; empty means the low-effort model."""
     max_hops: int = Field(default=3, ge=1, le=10)
     """Hops of one `auto` run."""
     policy_confidence: float = Field(default=0.8, ge=0, le=1)
