@@ -20,13 +20,15 @@ CODE = "Here it is.\n```python\ndef double(n):\n    return 2 * n\n\nprint(double
 
 
 def decide(match: str, following: str) -> dict[str, Any]:
-    return {"match": match, "schema_name": "^decision$", "reply": {"reason": "scripted", "next": following}}
+    # only the request that is to be decided on has a confidence; the prompt's examples have none
+    asked = f'Request: [^\\n]*{match}[^\\n]*\\nRouter: [^\\n]*"confidence"' if match else ""
+    return {"match": asked, "schema_name": "^decision$", "reply": {"reason": "scripted", "next": following}}
 
 
 SCRIPT = [
-    decide("Result 1", "answer_now"),
-    decide("Request: .*function", "coding"),
-    decide("Request: .*retention", "rag"),
+    {"match": "Result 1", "schema_name": "^decision$", "reply": {"reason": "scripted", "next": "answer_now"}},
+    decide("function", "coding"),
+    decide("retention", "rag"),
     decide("", "answer_now"),
     {"match": "tell me a long story", "reply": LONG_ANSWER, "delay_ms": 60},
     {"match": "double", "reply": CODE},

@@ -41,7 +41,10 @@ def test_the_mesh_comes_up_heals_and_goes_down(mesh: Mesh) -> None:
     assert psutil.pid_exists(document["pid"])
 
     assert json.loads(mesh.run("down", "--json").stdout)["was_up"]
-    assert not any(psutil.pid_exists(pid) for pid in (*pids, document["pid"]))
+    end = time.monotonic() + RESTART_S
+    while any(is_running(pid) for pid in (*pids, document["pid"])):
+        assert time.monotonic() < end, mesh.logs()
+        time.sleep(0.05)
     assert not list((mesh.home / "run").glob("*.json"))
 
 
@@ -52,3 +55,11 @@ def test_a_killed_supervisor_leaves_nothing_running(mesh: Mesh) -> None:
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
     assert json.loads(mesh.run("up", "--detach", "--json").stdout)["is_healthy"]
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process lives; one that only waits to be reaped by its parent does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
