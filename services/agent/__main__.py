@@ -16,7 +16,7 @@ from services.agent.router.gguf import GgufChatModel
 from services.agent.router.opening import open_router
 from services.agent.routing import LiveRouter
 from services.agent.run_events import RunEvents
-from services.agent.run_store import MIGRATIONS, RunStore
+from services.agent.run_store import SCHEMA, RunStore
 from services.agent.runs import Runs
 from services.agent.servicer import AgentServicer, auto_workflow
 from services.agent.settings import AgentSettings
@@ -53,7 +53,7 @@ async def serve(settings: AgentSettings, instance_id: str) -> None:
 
 async def _build(settings: AgentSettings, stack: AsyncExitStack) -> tuple[Runs, AgentServicer]:
     folder = settings.home / "agent"
-    database = Database(folder / "runs.db", MIGRATIONS)
+    database = Database(folder / "agent.db", SCHEMA)
     database.open()
     stack.callback(database.close)
     store = RunStore(database)

@@ -1,4 +1,4 @@
-"""Runs and their events in runs.db."""
+"""Runs and their events in agent.db."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -9,10 +9,12 @@ import apsw
 
 from shared.errors import NotFound
 from shared.pb import agent_v1
-from shared.storage.database import Database
+from shared.storage.database import Database, Schema
 
-MIGRATIONS = (
-    """
+SCHEMA = Schema(
+    "runs",
+    (
+        """
     CREATE TABLE runs (
         run_id TEXT PRIMARY KEY,
         thread_id TEXT NOT NULL,
@@ -35,7 +37,8 @@ MIGRATIONS = (
         event BLOB NOT NULL,
         PRIMARY KEY (run_id, sequence)
     ) WITHOUT ROWID;
-    """,
+        """,
+    ),
 )
 
 FINISHED = frozenset({agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Run.STATE_CANCELLED})
@@ -60,7 +63,7 @@ class RunFilter:
 
 
 class RunStore:
-    """Reads and writes runs.db. Writes return after their commit."""
+    """Reads and writes agent.db. Writes return after their commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -19,7 +19,7 @@ from services.control.registry.peer_probe import PeerProbe
 from services.control.registry.registry import Registry
 from services.control.registry.servicer import RegistryServicer
 from services.control.settings import ControlSettings
-from services.control.telemetry.schema import MIGRATIONS
+from services.control.telemetry.schema import SCHEMA
 from services.control.telemetry.servicer import ObservabilityServicer, OtlpTraceServicer, TelemetryServicer
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
@@ -49,7 +49,7 @@ class Control:
         self._settings = settings
         self._clock = clock
         self._work: set[asyncio.Task[None]] = set()
-        self.database = Database(settings.home / "control.db", MIGRATIONS, synchronous="NORMAL")
+        self.database = Database(settings.home / "control.db", SCHEMA, synchronous="NORMAL")
         self.event_log = EventLog(clock.wall, max_bytes=settings.max_event_log_bytes)
         self.spans = SpanStore(self.database, self._note_spans)
         self.registry = Registry(clock, lease_s=settings.lease_s, on_lapse=self._note_lapse)

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 
 from services.rag.answering import DocumentAnswers
-from services.rag.index import MIGRATIONS, load_vectors
+from services.rag.index import SCHEMA, load_vectors
 from services.rag.ingestion import Ingestion
 from services.rag.retriever import Retriever
 from services.rag.servicer import SERVICE_NAME, RagServicer
@@ -26,7 +26,7 @@ EXAMPLES = Path(__file__).with_name("examples.txt")
 async def serve(settings: RagSettings, instance_id: str) -> None:
     """Serve until the process is told to stop, then drain."""
     async with AsyncExitStack() as stack:
-        database = Database(settings.home / "rag" / "index.db", MIGRATIONS)
+        database = Database(settings.home / "rag" / "index.db", SCHEMA)
         database.open()
         stack.callback(database.close)
         embedder = Embedder(threads=settings.embedding_threads)

@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.rag.document import Chunk
+from shared.storage.database import Schema
 
-MIGRATIONS = (
-    """
+SCHEMA = Schema(
+    "rag",
+    (
+        """
     CREATE TABLE collections (
         collection_id INTEGER PRIMARY KEY AUTOINCREMENT,
         tenant TEXT NOT NULL,
@@ -53,7 +56,8 @@ MIGRATIONS = (
         vector BLOB NOT NULL -- float32, little-endian, of length 1
     ) STRICT;
     CREATE INDEX chunks_by_document ON chunks (document_id);
-    """,
+        """,
+    ),
 )
 
 TITLE_WEIGHT = 1.5

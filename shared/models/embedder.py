@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 import llama_cpp
 import numpy as np
@@ -30,7 +31,10 @@ BATCH_TOKENS = 256
 
 BATCH_TEXTS = 32
 
-_Argument = TypeVar("_Argument")
+LONG_QUERY_TOKENS = 48
+"""From here on a query gets two threads when the machine has a core to spare: 256 tokens take 34 ms, not 65."""
+
+_Arguments = TypeVarTuple("_Arguments")
 _Outcome = TypeVar("_Outcome")
 
 _MISSING_REMEDY = "It comes with the code: install Waystation again, or run `python -m shared.models.build_minilm`."
@@ -50,7 +54,7 @@ class Embedder:
 
     `path` is the GGUF file and `sha256` the sum it must have; both default to the model that comes with the code.
     One thread by default: with two, llama.cpp's spinning barriers make a busy machine five times as slow
-    (docs/benchmarks.md), and an idle one hardly faster.
+    (docs/benchmarks.md). Only a long query on an idle machine gets two.
     Raises ModelMissing when there is no file, ModelCorrupt when its sum is wrong or llama.cpp cannot read it.
     """
 
@@ -58,6 +62,7 @@ class Embedder:
         entry = load_manifest().entry(EMBEDDING_MODEL)
         self._path = path or DATA / entry.file
         _check_file(self._path, sha256 or entry.sha256, entry)
+        self._threads = threads
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
         self._model, self._context = _load(self._path, threads)
@@ -73,10 +78,7 @@ class Embedder:
 
         A text is cut after 256 tokens. Raises WrongState after `close`.
         """
-        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for batch in self._plan(texts):
-            vectors[list(batch.indices)] = self._compute(batch)
-        return vectors
+        return self._compute_all(self._plan(texts), self._threads)
 
     async def aembed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Like `embed`, without blocking the event loop.
@@ -87,22 +89,25 @@ class Embedder:
             return (await self._embed_query(texts[0]))[np.newaxis]
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         for batch in await self._in_worker(self._plan, texts):
-            vectors[list(batch.indices)] = await self._in_worker(self._compute, batch)
+            vectors[list(batch.indices)] = await self._in_worker(self._compute, batch, self._threads)
         return vectors
 
     async def _embed_query(self, text: str) -> NDArray[np.float32]:
         """Embed one text; those that queue up while the worker is busy are computed together."""
         future: Future[NDArray[np.float32]] = Future()
         self._queries.append((text, future))
-        await self._in_worker(self._embed_queries, None)
+        await self._in_worker(self._embed_queries)
         return await asyncio.wrap_future(future)
 
-    def _embed_queries(self, _: None) -> None:
+    def _embed_queries(self) -> None:
         waiting = [self._queries.popleft() for _ in range(min(len(self._queries), BATCH_TEXTS))]
         if not waiting:
             return  # an earlier turn took them all
         try:
-            vectors = self.embed([query[0] for query in waiting])
+            batches = self._plan([query[0] for query in waiting])
+            is_long = len(waiting) == 1 and len(batches[0].tokens[0]) >= LONG_QUERY_TOKENS
+            threads = 2 if is_long and has_idle_core() else self._threads
+            vectors = self._compute_all(batches, threads)
         except Exception as error:  # everybody who waits must hear of it
             for query in waiting:
                 query[1].set_exception(error)
@@ -130,9 +135,9 @@ class Embedder:
     ) -> None:
         self.close()
 
-    async def _in_worker(self, function: Callable[[_Argument], _Outcome], argument: _Argument) -> _Outcome:
+    async def _in_worker(self, function: Callable[[*_Arguments], _Outcome], *arguments: *_Arguments) -> _Outcome:
         self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._worker, function, argument)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -162,9 +167,16 @@ class Embedder:
         tokens = list(buffer[:count])
         return tokens if count <= MAX_TOKENS else [*tokens[: MAX_TOKENS - 1], self._end_mark]
 
-    def _compute(self, batch: _Batch) -> NDArray[np.float32]:
+    def _compute_all(self, batches: Sequence[_Batch], threads: int) -> NDArray[np.float32]:
+        vectors = np.empty((sum(len(batch.indices) for batch in batches), self.dimensions), dtype=np.float32)
+        for batch in batches:
+            vectors[list(batch.indices)] = self._compute(batch, threads)
+        return vectors
+
+    def _compute(self, batch: _Batch, threads: int) -> NDArray[np.float32]:
         with self._lock:
             self._check_open()
+            llama_cpp.llama_set_n_threads(self._context, threads, threads)
             self._fill_buffer(batch.tokens)
             code = llama_cpp.llama_encode(self._context, self._buffer)
             if code != 0:
@@ -189,6 +201,11 @@ class Embedder:
     def _pooled(self, sequence: int) -> NDArray[np.float32]:
         pointer = llama_cpp.llama_get_embeddings_seq(self._context, sequence)
         return np.array(np.ctypeslib.as_array(pointer, (self.dimensions,)), dtype=np.float32)
+
+
+def has_idle_core() -> bool:
+    """Whether fewer threads want to run than there are cores, over the last minute."""
+    return os.getloadavg()[0] < (os.cpu_count() or 1)
 
 
 def _check_file(path: Path, sha256: str, entry: ModelEntry) -> None:

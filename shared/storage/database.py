@@ -7,7 +7,7 @@ its own savepoint, so that one that fails spoils no other. A write returns after
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,6 +32,14 @@ BUSY_TIMEOUT_MS = 5_000
 _FATAL = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError)
 
 
+@dataclass(frozen=True)
+class Schema:
+    """The tables of one concern, as SQL scripts; a file records how many of them each name has had."""
+
+    name: str
+    migrations: tuple[str, ...]
+
+
 @dataclass
 class _Write:
     work: Work[Any]
@@ -49,21 +57,20 @@ class _OwnMistake(Exception):
 class Database:
     """A SQLite file in WAL mode. Open it with `open`, close it with `close`.
 
-    `migrations` are SQL scripts; the file's `user_version` says how many of them it has had. `synchronous` FULL
-    survives a power cut, NORMAL a killed process. `on_connect` prepares every new connection (extensions, functions).
+    Several schemas may share one file, and so one transaction. `synchronous` FULL survives a power cut, NORMAL a
+    killed process. `on_connect` prepares every new connection (extensions, functions).
     """
 
     def __init__(
         self,
         path: Path,
-        migrations: Sequence[str],
-        *,
+        *schemas: Schema,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         readers: int = 2,
         on_connect: Callable[[apsw.Connection], None] | None = None,
     ) -> None:
         self.path = path
-        self._migrations = migrations
+        self._schemas = schemas
         self._synchronous = synchronous
         self._on_connect = on_connect
         self._queue: queue.Queue[_Write | None] = queue.Queue(MAX_QUEUED_WRITES)
@@ -174,16 +181,20 @@ class Database:
         return connection
 
     def _migrate(self, connection: apsw.Connection) -> None:
-        version = connection.pragma("user_version")
-        if version > len(self._migrations):
-            raise StorageUnavailable(
-                f"{self.path} was written by a newer Waystation (schema {version}).", remedy="Upgrade.", path=self.path
-            )
         with connection:
             connection.pragma("application_id", APPLICATION_ID)
-            for script in self._migrations[version:]:
-                connection.execute(script)
-            connection.pragma("user_version", len(self._migrations))
+            connection.execute("CREATE TABLE IF NOT EXISTS schemas (name TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+            for schema in self._schemas:
+                version = connection.execute("SELECT version FROM schemas WHERE name = ?", (schema.name,)).get or 0
+                if version > len(schema.migrations):
+                    raise StorageUnavailable(
+                        f"{self.path} was written by a newer Waystation ({schema.name}, version {version}).",
+                        remedy="Upgrade.",
+                        path=self.path,
+                    )
+                for script in schema.migrations[version:]:
+                    connection.execute(script)
+                connection.execute("REPLACE INTO schemas VALUES (?, ?)", (schema.name, len(schema.migrations)))
 
     def _run(self) -> None:
         is_last = False

@@ -17,7 +17,7 @@ from services.agent.graph import Limits, build_graph
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
 from services.agent.run_events import RunEvents
-from services.agent.run_store import MIGRATIONS, RunStore
+from services.agent.run_store import SCHEMA, RunStore
 from services.agent.runs import MAX_QUERY_BYTES, Runs
 from services.agent.servicer import AgentServicer, auto_workflow
 from services.agent.settings import AgentSettings
@@ -156,7 +156,7 @@ async def mesh(home: Path) -> AsyncIterator[Mesh]:
 
         served = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_capability, ()))
         directory.address = served.address
-        database = Database(home / "runs.db", MIGRATIONS)
+        database = Database(home / "agent.db", SCHEMA)
         database.open()
         stack.callback(database.close)
         store = RunStore(database)

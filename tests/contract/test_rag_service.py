@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from services.rag.answering import DocumentAnswers
-from services.rag.index import MIGRATIONS
+from services.rag.index import SCHEMA
 from services.rag.ingestion import Ingestion
 from services.rag.retriever import Retriever
 from services.rag.servicer import SERVICE_NAME, RagServicer
@@ -90,7 +90,7 @@ def embedder() -> Iterator[Embedder]:
 
 @asynccontextmanager
 async def serving(folder: Path, embedder: Embedder) -> AsyncIterator[Stubs]:
-    database = Database(folder / "index.db", MIGRATIONS, synchronous="NORMAL")
+    database = Database(folder / "index.db", SCHEMA, synchronous="NORMAL")
     database.open()
     memory = VectorMemory(embedder.dimensions)
     retriever = Retriever(database, memory, embedder)

@@ -15,22 +15,18 @@ from shared.errors import WaystationError
 Bench = Callable[[Path | None], Awaitable[list[Measure]]]
 
 
-async def _arbitrator(data: Path | None) -> list[Measure]:
-    return await arbitrator.measure()
-
-
 async def _mesh(data: Path | None) -> list[Measure]:
     return await mesh.measure()
 
 
-BENCHES: dict[str, Bench] = {"arbitrator": _arbitrator, "mesh": _mesh, "router": router.measure}
+BENCHES: dict[str, Bench] = {"arbitrator": arbitrator.measure, "mesh": _mesh, "router": router.measure}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benches, or all; print a table or, with --json, a list. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.agent.bench", description="Measure the agent.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; all when none is given")
-    parser.add_argument("--data", type=Path, help="labelled queries for the router: JSONL with query and label")
+    parser.add_argument("--data", type=Path, help="labelled queries: JSONL with query and label a line")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in BENCHES]

@@ -1,23 +1,22 @@
 """What the arbitrator does with the router's word, on a running mesh with its real model."""
 
-import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from services.agent.bench.measure import Measure, compared, quantile
+from services.agent.router.authored import BENCH_FILE, NONE, LabelledQuery, labelled_queries
 from services.agent.settings import AgentSettings
 from shared.errors import DeadlineExceeded, WaystationError
 from shared.pb import agent_v1
 from shared.rpc.channel import open_channel
 from shared.rpc.status import peer_errors
 
-QUERIES = Path(__file__).parents[1] / "router" / "data" / "bench_queries.jsonl"
 COUNT = 50
 RUN_TIMEOUT_S = 180.0
-NO_HOP = "chitchat"
-"""The label of requests that no service should get."""
 
 _SOURCES = {
     agent_v1.Decision.SOURCE_MODEL: "model",
@@ -41,41 +40,38 @@ class Sample:
     @property
     def is_right(self) -> bool:
         """Whether the decision is the labelled one."""
-        return (self.chosen or NO_HOP) == self.label
+        return (self.chosen or NONE) == self.label
 
     @property
     def was_router_right(self) -> bool:
         """Whether the recommendation is the labelled one."""
-        return (self.recommended or NO_HOP) == self.label
+        return (self.recommended or NONE) == self.label
 
 
-async def measure() -> list[Measure]:
+async def measure(data: Path | None = None) -> list[Measure]:
     """Ask `COUNT` labelled requests, evenly over the labels, and stop each run at its first text.
 
-    Needs a mesh that is up. Raises `PeerUnavailable` when there is none.
+    `data` is as for the router's bench. Needs a mesh that is up. Raises `PeerUnavailable` when there is none, and
+    `InvalidInput` when the file is no set of labelled queries.
     """
+    items = evenly_drawn(labelled_queries(data or BENCH_FILE), COUNT)
     settings = AgentSettings.load(os.environ)
     samples = []
     async with open_channel(f"{settings.host}:{settings.port}") as channel:
         stub = agent_v1.AgentServiceStub(channel)
-        for query, label in labelled_queries(QUERIES, COUNT):
-            samples.append(await _sample(stub, query, label))
+        for item in items:
+            samples.append(await _sample(stub, item.query, item.label))
     return summarize(samples)
 
 
-def labelled_queries(path: Path, count: int) -> list[tuple[str, str]]:
-    """The first `count` rows, taken from each label in turn."""
-    by_label: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        by_label.setdefault(row["label"], []).append(row["query"])
-    longest = max(map(len, by_label.values()))
-    turns = [
-        (queries[index], label)
-        for index in range(longest)
-        for label, queries in sorted(by_label.items())
-        if index < len(queries)
-    ]
+def evenly_drawn(items: Sequence[LabelledQuery], count: int) -> list[LabelledQuery]:
+    """About `count` items, as many of each label, spread over the file; the labels take turns."""
+    by_label: dict[str, list[LabelledQuery]] = {}
+    for item in items:
+        by_label.setdefault(item.label, []).append(item)
+    share = -(-count // len(by_label))
+    columns = [group[:: max(1, len(group) // share)] for _, group in sorted(by_label.items())]
+    turns = [item for row in zip_longest(*columns) for item in row if item is not None]
     return turns[:count]
 
 

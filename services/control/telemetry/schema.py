@@ -1,7 +1,11 @@
 """The schema of control.db, one script a step; a step that was released is never edited."""
 
-MIGRATIONS = (
-    """
+from shared.storage.database import Schema
+
+SCHEMA = Schema(
+    "telemetry",
+    (
+        """
     CREATE TABLE spans (
         id INTEGER PRIMARY KEY,
         trace_id TEXT NOT NULL,
@@ -27,5 +31,6 @@ MIGRATIONS = (
     CREATE INDEX spans_by_service ON spans (service, start_ns);
     CREATE INDEX spans_by_start ON spans (start_ns);
     CREATE INDEX spans_running ON spans (instance_id) WHERE state = 'running';
-    """,
+        """,
+    ),
 )

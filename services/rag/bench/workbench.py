@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.rag.index import MIGRATIONS, Scope
+from services.rag.index import SCHEMA, Scope
 from services.rag.ingestion import Ingestion
 from services.rag.retriever import Retriever, TextEmbedder
 from services.rag.vector_memory import VectorMemory
@@ -30,7 +30,7 @@ class Workbench:
 async def workbench() -> AsyncIterator[Workbench]:
     """Open one with the real embedding model."""
     with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder:
-        database = Database(Path(folder) / "index.db", MIGRATIONS, synchronous="NORMAL")
+        database = Database(Path(folder) / "index.db", SCHEMA, synchronous="NORMAL")
         database.open()
         try:
             with Embedder(threads=1) as embedder:

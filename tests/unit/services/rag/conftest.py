@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.rag.index import MIGRATIONS, Scope, load_vectors
+from services.rag.index import SCHEMA, Scope, load_vectors
 from services.rag.ingestion import Ingestion
 from services.rag.query_words import content_stems
 from services.rag.retriever import Retriever
@@ -64,7 +64,7 @@ class Library:
 
 @pytest.fixture
 async def library(tmp_path: Path) -> AsyncIterator[Library]:
-    database = Database(tmp_path / "index.db", MIGRATIONS, synchronous="NORMAL")
+    database = Database(tmp_path / "index.db", SCHEMA, synchronous="NORMAL")
     database.open()
     embedder = WordEmbedder()
     memory = VectorMemory(embedder.dimensions)

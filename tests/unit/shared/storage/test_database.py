@@ -11,9 +11,10 @@ import pytest
 
 from shared.errors import LimitExceeded, StorageCorrupt, StorageUnavailable
 from shared.storage import database
-from shared.storage.database import Database
+from shared.storage.database import Database, Schema
 
-MIGRATIONS = ("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",)
+NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"
+SCHEMA = Schema("notes", (NOTES,))
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def notes(path: Path) -> Iterator[Database]:
-    store = Database(path, MIGRATIONS)
+    store = Database(path, SCHEMA)
     store.open()
     yield store
     store.close()
@@ -50,7 +51,7 @@ async def test_what_was_written_is_read_and_survives_closing(notes: Database, pa
     assert await notes.write(add("one")) == 1
     assert await notes.read(texts) == ["one"]
     notes.close()
-    again = Database(path, MIGRATIONS)
+    again = Database(path, SCHEMA)
     again.open()
     assert await again.read(texts) == ["one"]
     again.close()
@@ -89,7 +90,7 @@ async def test_waiting_writes_share_one_commit(notes: Database) -> None:
 
 async def test_the_queue_is_bounded(notes: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(database, "MAX_QUEUED_WRITES", 2)
-    store = Database(tmp_path / "small.db", MIGRATIONS)
+    store = Database(tmp_path / "small.db", SCHEMA)
     store.open()
     release, is_held = threading.Event(), threading.Event()
     store.submit(lambda connection: is_held.set() or release.wait(5))
@@ -103,7 +104,7 @@ async def test_the_queue_is_bounded(notes: Database, monkeypatch: pytest.MonkeyP
 
 
 async def test_closing_commits_what_waits(path: Path) -> None:
-    store = Database(path, MIGRATIONS)
+    store = Database(path, SCHEMA)
     store.open()
     futures = [store.submit(add(str(number))) for number in range(20)]
     store.close()
@@ -171,7 +172,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_was(path: Path)
         foreign.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
     with pytest.raises(StorageCorrupt, match="another program") as caught:
-        Database(path, MIGRATIONS).open()
+        Database(path, SCHEMA).open()
     assert "WAYSTATION_HOME" in caught.value.remedy
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -182,14 +183,14 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path, co
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(StorageCorrupt, match="damaged or not a database"):
-        Database(path, MIGRATIONS).open()
+        Database(path, SCHEMA).open()
     assert path.read_bytes() == content
 
 
 def test_an_empty_file_becomes_ours(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
-    store = Database(path, MIGRATIONS)
+    store = Database(path, SCHEMA)
     store.open()
     store.close()
     assert path.stat().st_size > 0
@@ -198,30 +199,30 @@ def test_an_empty_file_becomes_ours(path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageUnavailable, match=r"notes\.db cannot be used") as caught:
-        Database(tmp_path / "file" / "notes.db", MIGRATIONS).open()
+        Database(tmp_path / "file" / "notes.db", SCHEMA).open()
     assert "Make the folder writable" in caught.value.remedy
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(StorageUnavailable, match="cannot be used"):
-        Database(path, MIGRATIONS).open()
+        Database(path, SCHEMA).open()
 
 
 async def test_a_newer_schema_is_refused_and_an_older_one_is_brought_up(notes: Database, path: Path) -> None:
     await notes.write(add("one"))
     notes.close()
-    newer = Database(path, (*MIGRATIONS, "ALTER TABLE notes ADD COLUMN mark TEXT; CREATE TABLE tags (name)"))
+    newer = Database(path, Schema("notes", (NOTES, "ALTER TABLE notes ADD COLUMN mark TEXT; CREATE TABLE tags (name)")))
     newer.open()
     assert await newer.read(lambda connection: connection.execute("SELECT text, mark FROM notes").get) == ("one", None)
     newer.close()
-    with pytest.raises(StorageUnavailable, match=r"newer Waystation \(schema 2\)"):
-        Database(path, MIGRATIONS).open()
+    with pytest.raises(StorageUnavailable, match=r"newer Waystation \(notes, version 2\)"):
+        Database(path, SCHEMA).open()
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="syntax error"):
-        Database(path, (*MIGRATIONS, "CREATE TABLE more (x); NONSENSE")).open()
+        Database(path, Schema("notes", (NOTES, "CREATE TABLE more (x); NONSENSE"))).open()
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == 0
         assert connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
@@ -232,7 +233,7 @@ def test_a_file_left_by_a_crash_is_opened(notes: Database, path: Path, tmp_path:
     copy = tmp_path / "copy.db"
     for suffix in ("", "-wal"):  # what a crash leaves: the log is not merged, the index of it is gone
         copy.with_name(copy.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
-    again = Database(copy, MIGRATIONS)
+    again = Database(copy, SCHEMA)
     again.open()
     assert again.submit(texts).result(5) == ["one"]
     again.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.control.telemetry.schema import MIGRATIONS
+from services.control.telemetry.schema import SCHEMA
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import MAX_PENDING, SpanFilter, SpanStore
 from shared.errors import InvalidInput, LimitExceeded
@@ -30,7 +30,7 @@ class Stored:
 
 @pytest.fixture
 async def stored(tmp_path: Path) -> AsyncIterator[Stored]:
-    database = Database(tmp_path / "control.db", MIGRATIONS, synchronous="NORMAL")
+    database = Database(tmp_path / "control.db", SCHEMA, synchronous="NORMAL")
     database.open()
     yield Stored(database)
     database.close()
