@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.errors import StorageUnavailable, WaystationError
+from shared.fault_points import fault_point
 from shared.settings import Settings
 from shared.telemetry.logs import set_up_logging
 from shared.telemetry.tracing import set_up_tracing
@@ -55,6 +56,7 @@ async def stop_requested() -> None:
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
     logger.info("draining")
+    fault_point("during_drain")
 
 
 @contextmanager

@@ -6,14 +6,16 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
 
 from services.agent.arbitrator import Thresholds
 from services.agent.nodes.call_capability import call_capability
 from services.agent.nodes.decide_next import decide_next, next_step
 from services.agent.nodes.recommend_route import recommend_route
 from services.agent.nodes.respond import respond
-from services.agent.ports import Ports
+from services.agent.ports import Node, Ports
 from services.agent.state import RunContext, RunState
+from shared.fault_points import fault_point
 
 Graph = CompiledStateGraph[RunState, RunContext, RunState, RunState]
 
@@ -34,16 +36,28 @@ class Limits:
 def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -> Graph:
     """recommend → arbitrate → (hop → arbitrate)* → respond."""
     graph = StateGraph(RunState, RunContext)
-    graph.add_node("recommend_route", recommend_route(ports))
-    graph.add_node("decide_next", decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s))
-    graph.add_node("call_capability", call_capability(ports, limits.hop_timeout_s))
-    graph.add_node("respond", respond(ports, limits.respond_timeout_s))
+    graph.add_node("recommend_route", _mortal(recommend_route(ports)))
+    graph.add_node("decide_next", _mortal(decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s)))
+    graph.add_node("call_capability", _mortal(call_capability(ports, limits.hop_timeout_s)))
+    graph.add_node("respond", _mortal(respond(ports, limits.respond_timeout_s)))
     graph.add_edge(START, "recommend_route")
     graph.add_edge("recommend_route", "decide_next")
     graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])
     graph.add_edge("call_capability", "decide_next")
     graph.add_edge("respond", END)
     return graph.compile(checkpointer=saver, name=AUTO)
+
+
+def _mortal(node: Node) -> Node:
+    """The step between the two boundaries at which a test may kill the process."""
+
+    async def step(state: RunState, runtime: Runtime[RunContext]) -> RunState:
+        fault_point("before_node")
+        update = await node(state, runtime=runtime)
+        fault_point("before_checkpoint")
+        return update
+
+    return step
 
 
 def recursion_limit(max_hops: int) -> int:

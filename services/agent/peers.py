@@ -16,6 +16,7 @@ from services.agent.state import RunContext
 from shared.capability import Descriptor, Output
 from shared.capability.wire import EFFORTS, artifact_to_proto, descriptor_from_proto, output_from_proto
 from shared.errors import PeerUnavailable, WaystationError
+from shared.fault_points import fault_point
 from shared.pb import capability_v1, common_v1, control_v1
 from shared.rpc.channel import open_channel
 from shared.rpc.status import peer_errors
@@ -138,6 +139,7 @@ class CapabilityPeers:
         with peer_errors(capability):
             async with _cancelled_at_exit(stub.Invoke(request, timeout=task.timeout_s)) as call:
                 async for message in call:
+                    fault_point("during_call")
                     output = output_from_proto(message)
                     if output is not None:
                         yield output

@@ -12,6 +12,7 @@ from opentelemetry import trace
 
 from services.agent.run_store import RunStore
 from shared.errors import WaystationError
+from shared.fault_points import fault_point
 from shared.pb import agent_v1
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class RunEvents:
             for event in events:
                 yield event
                 cursor = event.sequence
+                fault_point("while_streaming")
             if events:
                 if _is_last(events[-1]):
                     return

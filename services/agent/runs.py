@@ -36,6 +36,7 @@ from shared.errors import (
     WaystationError,
     WrongState,
 )
+from shared.fault_points import fault_point
 from shared.pb import agent_v1, common_v1
 from shared.telemetry import attributes
 
@@ -152,6 +153,7 @@ class Runs:
         for run in runs:
             run.attempt_count += 1
             self._busy_threads[run.thread_id] = run.run_id
+            fault_point("during_recovery")
             self._launch(run, await self._store.last_sequence(run.run_id), is_resumed=True)
         return len(runs)
 
@@ -209,6 +211,7 @@ class Runs:
         self._is_draining = True
         for task in self._tasks.values():
             task.cancel()
+        fault_point("during_drain")
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _launch(self, run: agent_v1.Run, last_sequence: int, is_resumed: bool = False) -> None:

@@ -16,6 +16,7 @@ from services.models.backend import Backend, Piece
 from services.models.chat_request import ChatRequest
 from services.models.http_errors import error_document, error_response
 from shared.errors import InternalError, WaystationError
+from shared.fault_points import fault_point
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class ChatAnswer(Response):
                 raise
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault_point("during_call")
         async with aclosing(self._backend.chat(self._request)) as pieces:
             if self._request.is_stream:
                 await self._stream(pieces, scope, receive, send)
@@ -123,6 +125,7 @@ def _event(document: Mapping[str, Any]) -> bytes:
 
 async def _send_body(send: Send, body: bytes, *, is_last: bool = False) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": not is_last})
+    fault_point("while_streaming")
 
 
 async def _client_left(receive: Receive) -> None:

@@ -9,6 +9,7 @@ import grpc
 from services.control.registry.health_check import HealthCheck
 from services.control.registry.registry import Registration, Registry
 from shared.errors import InvalidInput
+from shared.fault_points import fault_point
 from shared.pb import control_v1
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -57,6 +58,7 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
     ) -> AsyncIterator[control_v1.WatchServicesResponse]:
         async for snapshot in self._registry.watch(request.kind):
             yield control_v1.WatchServicesResponse(instances=snapshot.instances, version=snapshot.version)
+            fault_point("while_streaming")
 
 
 def _seconds(request: control_v1.RegisterRequest) -> float:

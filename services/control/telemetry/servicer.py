@@ -15,6 +15,7 @@ from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
 from services.control.telemetry.wire import filter_from_proto, span_to_proto, start_from_proto
 from shared.errors import LimitExceeded, NotBuilt
+from shared.fault_points import fault_point
 from shared.pb import control_v1
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -32,10 +33,12 @@ class OtlpTraceServicer(trace_service_pb2_grpc.TraceServiceServicer):
     async def Export(
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Context
     ) -> trace_service_pb2.ExportTraceServiceResponse:
+        fault_point("during_call")
         rejections = Rejections()
         spans = read_spans(request, rejections)
         while piece := list(islice(spans, SPANS_AT_ONCE)):
             await self._store.add_ends(piece)
+        fault_point("after_record")
         response = trace_service_pb2.ExportTraceServiceResponse()
         if rejections.count:
             response.partial_success.rejected_spans = rejections.count
