@@ -23,7 +23,7 @@ BOUNDARIES: Mapping[str, str] = MappingProxyType(
         "before_checkpoint": "the answer is here, the checkpoint is not written",
         "during_commit": "the transaction is written, its COMMIT has not run",
         "while_streaming": "a part of the answer was sent",
-        "during_recovery": "an unfinished run has been claimed and is about to be resumed",
+        "during_recovery": "the store is open again, or an unfinished run is about to be resumed",
         "during_drain": "the process was told to stop and is finishing its work",
     }
 )

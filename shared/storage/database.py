@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import apsw
 
 from shared.errors import LimitExceeded, StorageCorrupt, StorageUnavailable, WaystationError
+from shared.fault_points import fault_point
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]
@@ -58,7 +59,7 @@ class Database:
     """A SQLite file in WAL mode. Open it with `open`, close it with `close`.
 
     Several schemas may share one file, and so one transaction. `synchronous` FULL survives a power cut, NORMAL a
-    killed process. `on_connect` prepares every new connection (extensions, functions).
+    killed process. `on_connect` prepares every new connection (extensions, functions); `vfs` names the file system.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class Database:
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         readers: int = 2,
         on_connect: Callable[[apsw.Connection], None] | None = None,
+        vfs: str | None = None,
     ) -> None:
         self.path = path
         self._schemas = schemas
         self._synchronous = synchronous
         self._on_connect = on_connect
+        self._vfs = vfs
         self._queue: queue.Queue[_Write | None] = queue.Queue(MAX_QUEUED_WRITES)
         self._thread = threading.Thread(target=self._run, name=f"writer-{path.stem}", daemon=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"reader-{path.stem}")
@@ -101,6 +104,7 @@ class Database:
         except WaystationError:
             self._disconnect()
             raise
+        fault_point("during_recovery")
         self._is_open = True
         self._thread.start()
 
@@ -159,7 +163,7 @@ class Database:
         # before `_connect`, whose journal mode would be written into the file
         if not self.path.exists():
             return
-        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY, vfs=self._vfs)) as connection:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             owner = connection.pragma("application_id")
             if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get:
@@ -170,7 +174,7 @@ class Database:
                 )
 
     def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path))
+        connection = apsw.Connection(str(self.path), vfs=self._vfs)
         self._connections.append(connection)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.pragma("journal_mode", "wal")
@@ -219,6 +223,7 @@ class Database:
                     done.append((write.future, self._apply(write.work)))
                 except _OwnMistake as error:
                     write.future.set_exception(error.cause)
+            fault_point("during_commit")
             self._writer.execute("COMMIT")
         except Exception as error:  # whatever it is, nobody may wait for ever
             self._abandon(batch, storage_error(error, self.path))
