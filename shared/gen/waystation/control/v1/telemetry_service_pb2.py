@@ -28,51 +28,59 @@ from shared.gen.waystation.agent.v1 import run_pb2 as waystation_dot_agent_dot_v
 from shared.gen.waystation.agent.v1 import run_event_pb2 as waystation_dot_agent_dot_v1_dot_run__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-waystation/control/v1/telemetry_service.proto\x12\x15waystation.control.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwaystation/agent/v1/run.proto\x1a#waystation/agent/v1/run_event.proto\"Z\n\x17ReportSpanStartsRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12*\n\x05spans\x18\x02 \x03(\x0b\x32\x1b.waystation.control.v1.Span\"\x1a\n\x18ReportSpanStartsResponse\"\x84\x01\n\x16ReportRunEventsRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1d.waystation.agent.v1.RunEvent\x12&\n\x04runs\x18\x03 \x03(\x0b\x32\x18.waystation.agent.v1.Run\"\x9d\x01\n\x17ReportRunEventsResponse\x12P\n\tsequences\x18\x01 \x03(\x0b\x32=.waystation.control.v1.ReportRunEventsResponse.SequencesEntry\x1a\x30\n\x0eSequencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\'\n\x14GetRunCursorsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"\x99\x01\n\x15GetRunCursorsResponse\x12N\n\tsequences\x18\x01 \x03(\x0b\x32;.waystation.control.v1.GetRunCursorsResponse.SequencesEntry\x1a\x30\n\x0eSequencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"l\n\x10ListSpansRequest\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.waystation.control.v1.SpanFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x11ListSpansResponse\x12*\n\x05spans\x18\x01 \x03(\x0b\x32\x1b.waystation.control.v1.Span\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x11WatchSpansRequest\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.waystation.control.v1.SpanFilter\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\"O\n\x12WatchSpansResponse\x12)\n\x04span\x18\x01 \x01(\x0b\x32\x1b.waystation.control.v1.Span\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\xe0\x01\n\nSpanFilter\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tthread_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\t\x12\x0f\n\x07service\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rstart_time_to\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe4\x05\n\x04Span\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0f\n\x07service\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x05state\x18\t \x01(\x0e\x32!.waystation.control.v1.Span.State\x12\x16\n\x0estatus_message\x18\n \x01(\t\x12+\n\nattributes\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06\x65vents\x18\x0c \x03(\x0b\x32!.waystation.control.v1.Span.Event\x12/\n\x05links\x18\r \x03(\x0b\x32 .waystation.control.v1.Span.Link\x12\x13\n\x0binstance_id\x18\x0e \x01(\t\x1al\n\x05\x45vent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nattributes\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x1aV\n\x04Link\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12+\n\nattributes\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x0c\n\x08STATE_OK\x10\x02\x12\x0f\n\x0bSTATE_ERROR\x10\x03\x12\x0e\n\nSTATE_LOST\x10\x04\x32\xaa\x04\n\x10TelemetryService\x12s\n\x10ReportSpanStarts\x12..waystation.control.v1.ReportSpanStartsRequest\x1a/.waystation.control.v1.ReportSpanStartsResponse\x12p\n\x0fReportRunEvents\x12-.waystation.control.v1.ReportRunEventsRequest\x1a..waystation.control.v1.ReportRunEventsResponse\x12j\n\rGetRunCursors\x12+.waystation.control.v1.GetRunCursorsRequest\x1a,.waystation.control.v1.GetRunCursorsResponse\x12^\n\tListSpans\x12\'.waystation.control.v1.ListSpansRequest\x1a(.waystation.control.v1.ListSpansResponse\x12\x63\n\nWatchSpans\x12(.waystation.control.v1.WatchSpansRequest\x1a).waystation.control.v1.WatchSpansResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-waystation/control/v1/telemetry_service.proto\x12\x15waystation.control.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dwaystation/agent/v1/run.proto\x1a#waystation/agent/v1/run_event.proto\"Z\n\x17ReportSpanStartsRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12*\n\x05spans\x18\x02 \x03(\x0b\x32\x1b.waystation.control.v1.Span\"\x1a\n\x18ReportSpanStartsResponse\"\xca\x02\n\x16ReportRunEventsRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1d.waystation.agent.v1.RunEvent\x12&\n\x04runs\x18\x03 \x03(\x0b\x32\x18.waystation.agent.v1.Run\x12\x10\n\x08store_id\x18\x04 \x01(\t\x12\x18\n\x10store_generation\x18\x05 \x01(\x03\x12\x17\n\x0f\x64\x65leted_run_ids\x18\x06 \x03(\t\x12N\n\tlost_runs\x18\x07 \x03(\x0b\x32;.waystation.control.v1.ReportRunEventsRequest.LostRunsEntry\x1a/\n\rLostRunsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x9d\x01\n\x17ReportRunEventsResponse\x12P\n\tsequences\x18\x01 \x03(\x0b\x32=.waystation.control.v1.ReportRunEventsResponse.SequencesEntry\x1a\x30\n\x0eSequencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"9\n\x14GetRunCursorsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\"\xb1\x02\n\x15GetRunCursorsResponse\x12N\n\tsequences\x18\x01 \x03(\x0b\x32;.waystation.control.v1.GetRunCursorsResponse.SequencesEntry\x12]\n\x11store_generations\x18\x02 \x03(\x0b\x32\x42.waystation.control.v1.GetRunCursorsResponse.StoreGenerationsEntry\x1a\x30\n\x0eSequencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x37\n\x15StoreGenerationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"l\n\x10ListSpansRequest\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.waystation.control.v1.SpanFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x11ListSpansResponse\x12*\n\x05spans\x18\x01 \x03(\x0b\x32\x1b.waystation.control.v1.Span\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x11WatchSpansRequest\x12\x31\n\x06\x66ilter\x18\x01 \x01(\x0b\x32!.waystation.control.v1.SpanFilter\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\"O\n\x12WatchSpansResponse\x12)\n\x04span\x18\x01 \x01(\x0b\x32\x1b.waystation.control.v1.Span\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\xe0\x01\n\nSpanFilter\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tthread_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\t\x12\x0f\n\x07service\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x33\n\x0fstart_time_from\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rstart_time_to\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe4\x05\n\x04Span\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0f\n\x07service\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x05state\x18\t \x01(\x0e\x32!.waystation.control.v1.Span.State\x12\x16\n\x0estatus_message\x18\n \x01(\t\x12+\n\nattributes\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06\x65vents\x18\x0c \x03(\x0b\x32!.waystation.control.v1.Span.Event\x12/\n\x05links\x18\r \x03(\x0b\x32 .waystation.control.v1.Span.Link\x12\x13\n\x0binstance_id\x18\x0e \x01(\t\x1al\n\x05\x45vent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nattributes\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x1aV\n\x04Link\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12+\n\nattributes\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x0c\n\x08STATE_OK\x10\x02\x12\x0f\n\x0bSTATE_ERROR\x10\x03\x12\x0e\n\nSTATE_LOST\x10\x04\x32\xaa\x04\n\x10TelemetryService\x12s\n\x10ReportSpanStarts\x12..waystation.control.v1.ReportSpanStartsRequest\x1a/.waystation.control.v1.ReportSpanStartsResponse\x12p\n\x0fReportRunEvents\x12-.waystation.control.v1.ReportRunEventsRequest\x1a..waystation.control.v1.ReportRunEventsResponse\x12j\n\rGetRunCursors\x12+.waystation.control.v1.GetRunCursorsRequest\x1a,.waystation.control.v1.GetRunCursorsResponse\x12^\n\tListSpans\x12\'.waystation.control.v1.ListSpansRequest\x1a(.waystation.control.v1.ListSpansResponse\x12\x63\n\nWatchSpans\x12(.waystation.control.v1.WatchSpansRequest\x1a).waystation.control.v1.WatchSpansResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'waystation.control.v1.telemetry_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REPORTRUNEVENTSREQUEST_LOSTRUNSENTRY']._loaded_options = None
+  _globals['_REPORTRUNEVENTSREQUEST_LOSTRUNSENTRY']._serialized_options = b'8\001'
   _globals['_REPORTRUNEVENTSRESPONSE_SEQUENCESENTRY']._loaded_options = None
   _globals['_REPORTRUNEVENTSRESPONSE_SEQUENCESENTRY']._serialized_options = b'8\001'
   _globals['_GETRUNCURSORSRESPONSE_SEQUENCESENTRY']._loaded_options = None
   _globals['_GETRUNCURSORSRESPONSE_SEQUENCESENTRY']._serialized_options = b'8\001'
+  _globals['_GETRUNCURSORSRESPONSE_STOREGENERATIONSENTRY']._loaded_options = None
+  _globals['_GETRUNCURSORSRESPONSE_STOREGENERATIONSENTRY']._serialized_options = b'8\001'
   _globals['_REPORTSPANSTARTSREQUEST']._serialized_start=203
   _globals['_REPORTSPANSTARTSREQUEST']._serialized_end=293
   _globals['_REPORTSPANSTARTSRESPONSE']._serialized_start=295
   _globals['_REPORTSPANSTARTSRESPONSE']._serialized_end=321
   _globals['_REPORTRUNEVENTSREQUEST']._serialized_start=324
-  _globals['_REPORTRUNEVENTSREQUEST']._serialized_end=456
-  _globals['_REPORTRUNEVENTSRESPONSE']._serialized_start=459
-  _globals['_REPORTRUNEVENTSRESPONSE']._serialized_end=616
-  _globals['_REPORTRUNEVENTSRESPONSE_SEQUENCESENTRY']._serialized_start=568
-  _globals['_REPORTRUNEVENTSRESPONSE_SEQUENCESENTRY']._serialized_end=616
-  _globals['_GETRUNCURSORSREQUEST']._serialized_start=618
-  _globals['_GETRUNCURSORSREQUEST']._serialized_end=657
-  _globals['_GETRUNCURSORSRESPONSE']._serialized_start=660
-  _globals['_GETRUNCURSORSRESPONSE']._serialized_end=813
-  _globals['_GETRUNCURSORSRESPONSE_SEQUENCESENTRY']._serialized_start=568
-  _globals['_GETRUNCURSORSRESPONSE_SEQUENCESENTRY']._serialized_end=616
-  _globals['_LISTSPANSREQUEST']._serialized_start=815
-  _globals['_LISTSPANSREQUEST']._serialized_end=923
-  _globals['_LISTSPANSRESPONSE']._serialized_start=925
-  _globals['_LISTSPANSRESPONSE']._serialized_end=1013
-  _globals['_WATCHSPANSREQUEST']._serialized_start=1015
-  _globals['_WATCHSPANSREQUEST']._serialized_end=1107
-  _globals['_WATCHSPANSRESPONSE']._serialized_start=1109
-  _globals['_WATCHSPANSRESPONSE']._serialized_end=1188
-  _globals['_SPANFILTER']._serialized_start=1191
-  _globals['_SPANFILTER']._serialized_end=1415
-  _globals['_SPAN']._serialized_start=1418
-  _globals['_SPAN']._serialized_end=2158
-  _globals['_SPAN_EVENT']._serialized_start=1864
-  _globals['_SPAN_EVENT']._serialized_end=1972
-  _globals['_SPAN_LINK']._serialized_start=1974
-  _globals['_SPAN_LINK']._serialized_end=2060
-  _globals['_SPAN_STATE']._serialized_start=2062
-  _globals['_SPAN_STATE']._serialized_end=2158
-  _globals['_TELEMETRYSERVICE']._serialized_start=2161
-  _globals['_TELEMETRYSERVICE']._serialized_end=2715
+  _globals['_REPORTRUNEVENTSREQUEST']._serialized_end=654
+  _globals['_REPORTRUNEVENTSREQUEST_LOSTRUNSENTRY']._serialized_start=607
+  _globals['_REPORTRUNEVENTSREQUEST_LOSTRUNSENTRY']._serialized_end=654
+  _globals['_REPORTRUNEVENTSRESPONSE']._serialized_start=657
+  _globals['_REPORTRUNEVENTSRESPONSE']._serialized_end=814
+  _globals['_REPORTRUNEVENTSRESPONSE_SEQUENCESENTRY']._serialized_start=766
+  _globals['_REPORTRUNEVENTSRESPONSE_SEQUENCESENTRY']._serialized_end=814
+  _globals['_GETRUNCURSORSREQUEST']._serialized_start=816
+  _globals['_GETRUNCURSORSREQUEST']._serialized_end=873
+  _globals['_GETRUNCURSORSRESPONSE']._serialized_start=876
+  _globals['_GETRUNCURSORSRESPONSE']._serialized_end=1181
+  _globals['_GETRUNCURSORSRESPONSE_SEQUENCESENTRY']._serialized_start=766
+  _globals['_GETRUNCURSORSRESPONSE_SEQUENCESENTRY']._serialized_end=814
+  _globals['_GETRUNCURSORSRESPONSE_STOREGENERATIONSENTRY']._serialized_start=1126
+  _globals['_GETRUNCURSORSRESPONSE_STOREGENERATIONSENTRY']._serialized_end=1181
+  _globals['_LISTSPANSREQUEST']._serialized_start=1183
+  _globals['_LISTSPANSREQUEST']._serialized_end=1291
+  _globals['_LISTSPANSRESPONSE']._serialized_start=1293
+  _globals['_LISTSPANSRESPONSE']._serialized_end=1381
+  _globals['_WATCHSPANSREQUEST']._serialized_start=1383
+  _globals['_WATCHSPANSREQUEST']._serialized_end=1475
+  _globals['_WATCHSPANSRESPONSE']._serialized_start=1477
+  _globals['_WATCHSPANSRESPONSE']._serialized_end=1556
+  _globals['_SPANFILTER']._serialized_start=1559
+  _globals['_SPANFILTER']._serialized_end=1783
+  _globals['_SPAN']._serialized_start=1786
+  _globals['_SPAN']._serialized_end=2526
+  _globals['_SPAN_EVENT']._serialized_start=2232
+  _globals['_SPAN_EVENT']._serialized_end=2340
+  _globals['_SPAN_LINK']._serialized_start=2342
+  _globals['_SPAN_LINK']._serialized_end=2428
+  _globals['_SPAN_STATE']._serialized_start=2430
+  _globals['_SPAN_STATE']._serialized_end=2526
+  _globals['_TELEMETRYSERVICE']._serialized_start=2529
+  _globals['_TELEMETRYSERVICE']._serialized_end=3083
 # @@protoc_insertion_point(module_scope)

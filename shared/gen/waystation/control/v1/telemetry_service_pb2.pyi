@@ -67,10 +67,40 @@ Global___ReportSpanStartsResponse: _TypeAlias = ReportSpanStartsResponse  # noqa
 class ReportRunEventsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LostRunsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    STORE_GENERATION_FIELD_NUMBER: _builtins.int
+    DELETED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    LOST_RUNS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
+    store_id: _builtins.str
+    """Names the store that the runs are in, for as long as its folder lasts."""
+    store_generation: _builtins.int
+    """The store's generation, which a restore raises. Within one generation event numbers only grow; under another
+    one they are taken as they are.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_run_event_pb2.RunEvent]:
         """At most 1,000, in order for each run."""
@@ -79,16 +109,31 @@ class ReportRunEventsRequest(_message.Message):
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
         """The runs as they are after these events."""
 
+    @_builtins.property
+    def deleted_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs that were deleted on purpose."""
+
+    @_builtins.property
+    def lost_runs(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Runs of which the store has lost commits, with the newest event that it still has, 0 when it does not know the
+        run any more. The projection goes back to that number; an unknown run that had not ended has failed, reason
+        COMMITS_MISSING.
+        """
+
     def __init__(
         self,
         *,
         instance_id: _builtins.str = ...,
         events: _abc.Iterable[_run_event_pb2.RunEvent] | None = ...,
         runs: _abc.Iterable[_run_pb2.Run] | None = ...,
+        store_id: _builtins.str = ...,
+        store_generation: _builtins.int = ...,
+        deleted_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lost_runs: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "instance_id", b"instance_id", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_run_ids", b"deleted_run_ids", "events", b"events", "instance_id", b"instance_id", "lost_runs", b"lost_runs", "runs", b"runs", "store_generation", b"store_generation", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -141,16 +186,21 @@ class GetRunCursorsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_IDS_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    store_id: _builtins.str
     @_builtins.property
-    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty means the newest 10,000 runs of the store and all that have not ended."""
+
     def __init__(
         self,
         *,
         run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        store_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_ids", b"run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_ids", b"run_ids", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,17 +230,43 @@ class GetRunCursorsResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class StoreGenerationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SEQUENCES_FIELD_NUMBER: _builtins.int
+    STORE_GENERATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sequences(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def store_generations(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The store's generation when that number was reported, by run id."""
+
     def __init__(
         self,
         *,
         sequences: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        store_generations: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequences", b"sequences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequences", b"sequences", "store_generations", b"store_generations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
