@@ -163,7 +163,8 @@ class Database:
         # before `_connect`, whose journal mode would be written into the file
         if not self.path.exists():
             return
-        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY, vfs=self._vfs)) as connection:
+        # able to write: a power cut while the file was made leaves a journal, which must be rolled back to read
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs)) as connection:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             owner = connection.pragma("application_id")
             if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get:
