@@ -2,12 +2,41 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from shared.errors import DeadlineExceeded
+
+Answer = TypeVar("Answer")
+
+
+class EffectKeys:
+    """Names the effects of one piece of work, so that they have the same names when the work is done again."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        """The work's own name: the same in each of its attempts, another for any other work."""
+        self._counts: Counter[str] = Counter()
+
+    def next(self, kind: str) -> str:
+        """The key of the next effect of its kind: `base/kind/ordinal`."""
+        self._counts[kind] += 1
+        return f"{self._base}/{kind}/{self._counts[kind] - 1}"
+
+
+class Transaction(Protocol):
+    """The one transaction that a served call may have in its service's own file."""
+
+    async def commit(self, work: Callable[[Any], Answer]) -> Answer:
+        """Do `work(connection)`, and record the answer it returns as the call's outcome, in one transaction.
+
+        When an earlier attempt did it, the answer is the recorded one and `work` does not run.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -18,6 +47,10 @@ class CallContext:
     """A UUID that is the same in all that one request caused."""
     deadline: float | None = None
     """On the clock of `time.monotonic`; None means that nobody set one."""
+    effect_keys: EffectKeys | None = None
+    """Keys for the effects of this work; None when it has no name that lasts."""
+    transaction: Transaction | None = None
+    """None when the service keeps no ledger."""
 
     def remaining_s(self) -> float | None:
         """Seconds left until the deadline, at least 0; None without a deadline."""

@@ -3,12 +3,14 @@
 from shared.capability.outputs import (
     Artifact,
     Citation,
+    Commit,
     Output,
     Result,
     TextDelta,
     ToolCall,
     ToolResult,
     Usage,
+    Yield,
 )
 from shared.capability.serve import serve
 from shared.capability.service import Capability, Descriptor, Invocation, Message
@@ -17,6 +19,7 @@ __all__ = [
     "Artifact",
     "Capability",
     "Citation",
+    "Commit",
     "Descriptor",
     "Invocation",
     "Message",
@@ -26,5 +29,6 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "Usage",
+    "Yield",
     "serve",
 ]

@@ -1,8 +1,10 @@
-"""What a capability yields while it works. A stream ends with exactly one `Result`, or with an exception."""
+"""What a capability yields while it works. A stream ends with one `Result` or `Commit`, or with an exception."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from shared.storage.database import Work
 
 Outcome = Literal["answered", "no_answer", "incomplete", "degraded"]
 
@@ -84,6 +86,22 @@ class Result:
 
     text: str
     outcome: Outcome = "answered"
+    is_replayed: bool = False
+    """Whether an earlier call with the same key did the work; set by the ledger, not by capabilities."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The end of a task whose effect is in the service's own file: effect and outcome become one transaction.
+
+    `work` gets the connection to that file (the tables of `serve`'s schemas), does the effect and returns the result.
+    It runs in the writer's thread, at most once for a key, and is undone when it raises.
+    """
+
+    work: Work[Result]
 
 
 Output = TextDelta | ToolCall | ToolResult | Artifact | Citation | Usage | Result
+"""What a caller gets."""
+Yield = Output | Commit
+"""What a capability may yield."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from shared.call_context import CallContext
-from shared.capability.outputs import Artifact, Output
+from shared.capability.outputs import Artifact, Yield
 
 Effort = Literal["low", "medium", "high"]
 
@@ -23,7 +23,12 @@ class Descriptor:
     version: str = "0.1.0"
     roles: tuple[str, ...] = ()
     is_idempotent: bool = False
-    """Whether a repeated call does no harm."""
+    """Whether a repeated call does no harm, under another key too."""
+    is_transactional: bool = False
+    """Whether all its effects are `Commit`s, so that without an outcome there was no effect.
+
+    Known to the service only: to callers a repeated call with another key is a second effect.
+    """
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ class Capability(Protocol):
         """What it is for."""
         ...
 
-    def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
-        """Do the task and yield what happens; the last output is the one `Result`.
+    def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Yield]:
+        """Do the task and yield what happens; the last output is the one `Result` or `Commit`.
 
         Raises anything of `shared.errors`, which ends the stream with a typed error.
         """

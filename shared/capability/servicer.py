@@ -7,9 +7,9 @@ from typing import Any, cast
 import grpc
 
 from shared.call_context import CallContext, current_call
-from shared.capability.outputs import Result
+from shared.capability.outputs import Commit, Result
 from shared.capability.service import Capability
-from shared.capability.wire import descriptor_to_proto, invocation_from_proto, output_to_proto
+from shared.capability.wire import descriptor_to_proto, invocation_from_proto, output_to_proto, result_to_proto
 from shared.errors import InternalError, InvalidInput
 from shared.pb import capability_v1
 
@@ -39,13 +39,21 @@ class CapabilityServicer(capability_v1.CapabilityServiceServicer):
             raise InvalidInput(
                 f"The task has {size} bytes; 1 to {MAX_TASK_BYTES} are possible.", field="task", limit=MAX_TASK_BYTES
             )
-        outputs = self._capability.invoke(invocation_from_proto(request), current_call() or CallContext())
+        call = current_call() or CallContext()
+        outputs = self._capability.invoke(invocation_from_proto(request), call)
         has_ended = False
         async with aclosing(cast(Any, outputs)):
             async for output in outputs:
                 if has_ended:
                     raise InternalError(f"{self._capability.descriptor.name} yielded something after its result.")
-                has_ended = isinstance(output, Result)
-                yield output_to_proto(output)
+                has_ended = isinstance(output, Result | Commit)
+                yield await self._commit(output, call) if isinstance(output, Commit) else output_to_proto(output)
         if not has_ended:
             raise InternalError(f"{self._capability.descriptor.name} ended without a result.")
+
+    async def _commit(self, commit: Commit, call: CallContext) -> capability_v1.InvokeResponse:
+        if call.transaction is None:
+            raise InternalError(f"{self._capability.descriptor.name} is served without a ledger to commit to.")
+        return await call.transaction.commit(
+            lambda connection: capability_v1.InvokeResponse(result=result_to_proto(commit.work(connection)))
+        )

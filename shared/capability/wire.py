@@ -130,7 +130,12 @@ def output_to_proto(output: Output) -> capability_v1.InvokeResponse:
         case Usage():
             return wrap(usage=usage_to_proto(output))
         case Result():
-            return wrap(result=capability_v1.Result(text=output.text, outcome=_OUTCOMES[output.outcome]))
+            return wrap(result=result_to_proto(output))
+
+
+def result_to_proto(result: Result) -> capability_v1.Result:
+    """The message for a result."""
+    return capability_v1.Result(text=result.text, outcome=_OUTCOMES[result.outcome], is_replayed=result.is_replayed)
 
 
 def usage_to_proto(usage: Usage) -> common_v1.Usage:
@@ -177,7 +182,7 @@ def output_from_proto(message: capability_v1.InvokeResponse) -> Output | None:
             return _usage_from_proto(message.usage)
         case "result":
             outcome = _OUTCOME_NAMES.get(message.result.outcome, "answered")
-            return Result(message.result.text, outcome)
+            return Result(message.result.text, outcome, message.result.is_replayed)
         case _:
             return None
 

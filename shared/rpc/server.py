@@ -1,6 +1,6 @@
 """The one server factory: health, reflection, rich errors, keepalive, message limits, and a drain at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -32,10 +32,18 @@ AddServicers = Callable[[grpc.aio.Server], None]
 class RpcServer:
     """A gRPC server as an async context manager; it drains when the context ends.
 
-    `add_servicers` gets the server and adds to it; `service_names` are the full names for health and reflection.
+    `add_servicers` gets the server and adds to it; `service_names` are the full names for health and reflection;
+    `interceptors` stand innermost, next to the handlers.
     """
 
-    def __init__(self, host: str, port: int, add_servicers: AddServicers, service_names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        add_servicers: AddServicers,
+        service_names: tuple[str, ...],
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    ) -> None:
         self._host = host
         self._wanted_port = port
         self._names = service_names
@@ -43,7 +51,7 @@ class RpcServer:
         """The bound port, once the server has started."""
         around = (around_correlation, around_errors, around_deadline)
         self._server = grpc.aio.server(
-            interceptors=[aio_server_interceptor(), *(AroundInterceptor(item) for item in around)],
+            interceptors=[aio_server_interceptor(), *(AroundInterceptor(item) for item in around), *interceptors],
             options=SERVER_OPTIONS,
             maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
         )

@@ -30,10 +30,22 @@ def status_code(error: WaystationError) -> grpc.StatusCode:
 
 def to_trailers(error: WaystationError) -> tuple[tuple[str, bytes], ...]:
     """The trailing metadata that carries the error's reason, remedy and facts."""
+    return ((DETAILS_KEY, status_bytes(error)),)
+
+
+def status_bytes(error: WaystationError) -> bytes:
+    """The error as a serialized `google.rpc.Status`."""
     metadata = {**error.metadata, **({"remedy": error.remedy} if error.remedy else {})}
     status = status_pb2.Status(code=code_pb2.Code.Value(row_of(type(error)).status), message=error.message)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
-    return ((DETAILS_KEY, status.SerializeToString()),)
+    return bytes(status.SerializeToString())
+
+
+def error_from_status(serialized: bytes) -> WaystationError:
+    """The exception that `status_bytes` was made of."""
+    status = status_pb2.Status.FromString(serialized)
+    info = _info_of(status) or error_details_pb2.ErrorInfo()
+    return error_from_reason(info.reason, status.message, dict(info.metadata))
 
 
 @contextmanager
@@ -69,11 +81,14 @@ def from_rpc_error(error: grpc.aio.AioRpcError, peer: str) -> WaystationError:
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
     trailers = dict(error.trailing_metadata() or ())
     try:
-        status = status_pb2.Status.FromString(trailers.get(DETAILS_KEY, b""))
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
-            if detail.Unpack(info) and info.domain == DOMAIN:
-                return info
+        return _info_of(status_pb2.Status.FromString(trailers.get(DETAILS_KEY, b"")))
     except DecodeError:
-        pass  # a foreign peer's details; the status code alone must do
+        return None  # a foreign peer's details; the status code alone must do
+
+
+def _info_of(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
     return None
