@@ -1,16 +1,19 @@
 """One SQLite file: a writer thread that commits for many at once, and connections to read with.
 
 Writes queue up while a commit waits for the disk; the next transaction takes them all (group commit), each within
-its own savepoint, so that one that fails spoils no other. A write returns after its commit only.
+its own savepoint, so that one that fails spoils no other. A write returns after its commit only. A write that can wait
+does so for a millisecond, so that it shares the commit of one that is about to come.
 """
 
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -29,30 +32,49 @@ OLDEST_SQLITE = (3, 51, 3)
 MAX_QUEUED_WRITES = 10_000
 MAX_BATCH = 512
 BUSY_TIMEOUT_MS = 5_000
+LINGER_S = 0.001
+"""How long the writer waits for company when all it has can wait."""
+WAL_LIMIT_BYTES = 4_000_000
+"""What a checkpoint leaves of a log that had grown beyond it."""
 
+_COLUMNS = "SELECT name FROM pragma_table_info(?)"
 _FATAL = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The tables of one concern, as SQL scripts; a file records how many of them each name has had."""
+    """The tables of one concern, as SQL scripts or functions; a file records how many of them each name has had."""
 
     name: str
-    migrations: tuple[str, ...]
+    migrations: tuple[str | Work[None], ...]
+    adopts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Tables of another program, and their columns, that a migration takes over: a file of only these is let in."""
 
 
 @dataclass
 class _Write:
     work: Work[Any]
-    future: Future[Any]
+    future: "Future[Any] | asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
+    """Where an asyncio future is settled."""
+    can_wait: bool
+    is_one_statement: bool
+    result: Any = None
+    error: Exception | None = None
 
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it still; from here on a concurrent future cannot be cancelled."""
+        if isinstance(self.future, Future):
+            return self.future.set_running_or_notify_cancel()
+        return not self.future.cancelled()
 
-class _OwnMistake(Exception):
-    """A write failed by its own fault; the batch goes on."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(cause)
-        self.cause = cause
+    def settle(self) -> None:
+        if self.future.cancelled():
+            return
+        if self.error:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
 
 
 class Database:
@@ -76,7 +98,9 @@ class Database:
         self._synchronous = synchronous
         self._on_connect = on_connect
         self._vfs = vfs
-        self._queue: queue.Queue[_Write | None] = queue.Queue(MAX_QUEUED_WRITES)
+        self.batch_size = 0
+        """How many writes share the present transaction; for a write to look at."""
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"writer-{path.stem}", daemon=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"reader-{path.stem}")
         self._local = threading.local()
@@ -118,34 +142,32 @@ class Database:
         self._readers.shutdown()
         self._disconnect()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, can_wait: bool = False, is_one_statement: bool = False) -> T:
         """Run `work` inside the next transaction and return its result after the commit.
 
-        Raises what `work` raises (its changes are undone, the batch goes on), `LimitExceeded` when too many writes
-        wait, and `StorageUnavailable` when the commit fails.
+        `can_wait` lets the commit be late by a millisecond; `is_one_statement` promises that `work` changes the file by
+        at most one statement, and saves it the savepoint. Raises what `work` raises (its changes are undone, the batch
+        goes on), `LimitExceeded` when too many writes wait, and `StorageUnavailable` when the commit fails.
         """
-        return await asyncio.wrap_future(self.submit(work))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._enqueue(_Write(work, future, loop, can_wait, is_one_statement))
+        return await future
 
-    def submit(self, work: Work[T]) -> Future[T]:
-        """Queue `work` for the next transaction; the future is done after the commit."""
-        if not self._is_open:
-            raise StorageUnavailable(f"{self.path.name} is closed.", path=self.path)
+    def submit(self, work: Work[T], *, can_wait: bool = False, is_one_statement: bool = False) -> Future[T]:
+        """Queue `work` for the next transaction, as `write` does; the future is done after the commit."""
         future: Future[T] = Future()
-        try:
-            self._queue.put_nowait(_Write(work, future))
-        except queue.Full:
-            raise LimitExceeded(
-                f"{MAX_QUEUED_WRITES} writes wait for {self.path.name}.", limit=MAX_QUEUED_WRITES
-            ) from None
+        self._enqueue(_Write(work, future, None, can_wait, is_one_statement))
         return future
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a read connection in a thread of its own."""
-        if not self._is_open:
-            raise StorageUnavailable(f"{self.path.name} is closed.", path=self.path)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_here, work)
 
-    def _read(self, work: Work[T]) -> T:
+    def read_here(self, work: Work[T]) -> T:
+        """Run `work` on the calling thread's read connection: for what is small, since it never waits for a writer."""
+        self._check_open()
         connection = getattr(self._local, "connection", None)
         try:
             if connection is None:
@@ -153,6 +175,16 @@ class Database:
             return work(connection)
         except apsw.Error as error:
             raise storage_error(error, self.path) from error
+
+    def _enqueue(self, write: _Write) -> None:
+        self._check_open()
+        if self._queue.qsize() >= MAX_QUEUED_WRITES:
+            raise LimitExceeded(f"{MAX_QUEUED_WRITES} writes wait for {self.path.name}.", limit=MAX_QUEUED_WRITES)
+        self._queue.put(write)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StorageUnavailable(f"{self.path.name} is closed.", path=self.path)
 
     def _disconnect(self) -> None:
         for connection in self._connections:
@@ -166,13 +198,22 @@ class Database:
         # able to write: a power cut while the file was made leaves a journal, which must be rolled back to read
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs)) as connection:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # a stranger's log is left to its owner
             owner = connection.pragma("application_id")
-            if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").get:
+            if owner != APPLICATION_ID and not self._is_adopted(connection):
                 raise StorageCorrupt(
                     f"{self.path} is a database of another program.",
                     remedy="Move it away, or set WAYSTATION_HOME to another folder.",
                     path=self.path,
                 )
+
+    def _is_adopted(self, connection: apsw.Connection) -> bool:
+        adopted = {table: columns for schema in self._schemas for table, columns in schema.adopts.items()}
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return all(
+            adopted.get(name, {None}) <= {column for (column,) in connection.execute(_COLUMNS, (name,))}
+            for (name,) in tables.fetchall()
+        )
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), vfs=self._vfs)
@@ -181,6 +222,7 @@ class Database:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", self._synchronous)
         connection.pragma("foreign_keys", True)
+        connection.pragma("journal_size_limit", WAL_LIMIT_BYTES)
         if self._on_connect:
             self._on_connect(connection)
         return connection
@@ -197,62 +239,85 @@ class Database:
                         remedy="Upgrade.",
                         path=self.path,
                     )
-                for script in schema.migrations[version:]:
-                    connection.execute(script)
+                for migration in schema.migrations[version:]:
+                    if isinstance(migration, str):
+                        connection.execute(migration)
+                    else:
+                        migration(connection)
                 connection.execute("REPLACE INTO schemas VALUES (?, ?)", (schema.name, len(schema.migrations)))
 
     def _run(self) -> None:
         is_last = False
         while not is_last:
-            batch = [self._queue.get()]
-            while len(batch) < MAX_BATCH and batch[-1] is not None:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
+            batch = self._next_batch()
             is_last = batch[-1] is None
-            self._commit([write for write in batch if write and write.future.set_running_or_notify_cancel()])
+            self._commit([write for write in batch if write and write.is_wanted()])
+
+    def _next_batch(self) -> list[_Write | None]:
+        batch = [self._queue.get()]
+        until = time.monotonic() + LINGER_S
+        is_patient = True
+        while len(batch) < MAX_BATCH and (last := batch[-1]):
+            is_patient = is_patient and last.can_wait
+            try:
+                batch.append(self._queue.get(is_patient, max(0.0, until - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
 
     def _commit(self, batch: list[_Write]) -> None:
         if not batch:
             return
-        done: list[tuple[Future[Any], Any]] = []
+        self.batch_size = len(batch)
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for write in batch:
-                try:
-                    done.append((write.future, self._apply(write.work)))
-                except _OwnMistake as error:
-                    write.future.set_exception(error.cause)
+                self._apply(write)
             fault_point("during_commit")
             self._writer.execute("COMMIT")
         except Exception as error:  # whatever it is, nobody may wait for ever
             self._abandon(batch, storage_error(error, self.path))
-            return
-        for future, result in done:
-            future.set_result(result)
+        _settle(batch)
 
-    def _apply(self, work: Work[T]) -> T:
-        self._writer.execute("SAVEPOINT one_write")
+    def _apply(self, write: _Write) -> None:
+        if not write.is_one_statement:
+            self._writer.execute("SAVEPOINT one_write")
         try:
-            result = work(self._writer)
+            write.result = write.work(self._writer)
         except Exception as error:
             # a full disk or a failing one makes SQLite undo the whole transaction, the other writes too
             if isinstance(error, _FATAL) or not self._writer.in_transaction:
                 raise
-            self._writer.execute("ROLLBACK TO one_write; RELEASE one_write")
-            raise _OwnMistake(error) from error
-        self._writer.execute("RELEASE one_write")
-        return result
+            write.error = error
+            if not write.is_one_statement:
+                self._writer.execute("ROLLBACK TO one_write")
+        if not write.is_one_statement:
+            self._writer.execute("RELEASE one_write")
 
-    def _abandon(self, batch: list[_Write], error: WaystationError) -> None:
-        try:
-            if self._writer.in_transaction:
+    def _abandon(self, batch: Sequence[_Write], error: WaystationError) -> None:
+        for write in batch:
+            write.error = write.error or error
+        if self._writer.in_transaction:
+            with suppress(apsw.Error):
                 self._writer.execute("ROLLBACK")
-        finally:
-            for write in batch:
-                if not write.future.done():
-                    write.future.set_exception(error)
+
+
+def _settle(batch: Sequence[_Write]) -> None:
+    """Tell everybody; one wake-up of a loop does for all of its writes."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Write]] = defaultdict(list)
+    for write in batch:
+        if write.loop:
+            loops[write.loop].append(write)
+        else:
+            write.settle()
+    for loop, writes in loops.items():
+        with suppress(RuntimeError):  # the loop is closed, nobody waits
+            loop.call_soon_threadsafe(_settle_here, writes)
+
+
+def _settle_here(writes: Sequence[_Write]) -> None:
+    for write in writes:
+        write.settle()
 
 
 def storage_error(error: Exception, path: Path) -> WaystationError:
