@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,18 +13,20 @@ from services.control.clock import Clock
 from services.control.event_log import EventLog
 from services.control.gateway.agent_peer import AgentPeer
 from services.control.gateway.app import Gateway, build_app
-from services.control.gateway.http_server import http_server
 from services.control.registry.health_check import HealthCheck, Probe
 from services.control.registry.peer_probe import PeerProbe
 from services.control.registry.registry import Registry
 from services.control.registry.servicer import RegistryServicer
+from services.control.runs.projection import RunProjection
+from services.control.runs.schema import SCHEMA as RUNS
 from services.control.settings import ControlSettings
-from services.control.telemetry.schema import SCHEMA
+from services.control.telemetry.schema import SCHEMA as TELEMETRY
 from services.control.telemetry.servicer import ObservabilityServicer, OtlpTraceServicer, TelemetryServicer
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
 from shared.errors import WaystationError
-from shared.pb import control_v1
+from shared.http_server import http_server
+from shared.pb import agent_v1, control_v1
 from shared.process import ready_file, run_process, stop_requested
 from shared.rpc.server import RpcServer
 from shared.storage.database import Database
@@ -49,22 +51,23 @@ class Control:
         self._settings = settings
         self._clock = clock
         self._work: set[asyncio.Task[None]] = set()
-        self.database = Database(settings.home / "control.db", SCHEMA, synchronous="NORMAL")
+        self.database = Database(settings.home / "control.db", TELEMETRY, RUNS, synchronous="NORMAL")
         self.event_log = EventLog(clock.wall, max_bytes=settings.max_event_log_bytes)
-        self.spans = SpanStore(self.database, self._note_spans)
+        self.spans = SpanStore(self.database, self._note)
+        self.runs = RunProjection(self.database, self._agents, self._note)
         self.registry = Registry(clock, lease_s=settings.lease_s, on_lapse=self._note_lapse)
         self.health_check = HealthCheck(self.registry, probe, interval_s=settings.health_check_s)
         self.agent = AgentPeer(self.registry, settings.agent_address)
-        started = clock.monotonic()
+        started = self._started = clock.monotonic()
         self.gateway = Gateway(
-            self.registry, self.spans, self.event_log, self.agent, lambda: clock.monotonic() - started
+            self.registry, self.spans, self.runs, self.event_log, self.agent, lambda: clock.monotonic() - started
         )
 
     def add_servicers(self, server: grpc.aio.Server) -> None:
         """Add all that is served over gRPC."""
         registry = RegistryServicer(self.registry, self.health_check, self._settings.heartbeat_s)
         control_v1.add_RegistryServiceServicer_to_server(registry, server)
-        telemetry = TelemetryServicer(self.spans, self.event_log)
+        telemetry = TelemetryServicer(self.spans, self.runs, self.event_log)
         control_v1.add_TelemetryServiceServicer_to_server(telemetry, server)
         control_v1.add_ObservabilityServiceServicer_to_server(ObservabilityServicer(), server)
         add_otlp: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
@@ -74,7 +77,13 @@ class Control:
     async def running(self) -> AsyncIterator[None]:
         """Keep the store open and the housekeeping going while the context lasts."""
         self.database.open()
-        for work in (self._sweep(), self._prune(), self._log_registry(), self.health_check.run()):
+        for work in (
+            self._sweep(),
+            self._prune(),
+            self._log_registry(),
+            self._look_for_orphans(),
+            self.health_check.run(),
+        ):
             self._start(work)
         try:
             yield
@@ -96,9 +105,15 @@ class Control:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    def _note_spans(self, spans: Sequence[SpanRecord]) -> None:
-        for span in spans:
-            self.event_log.append(span)
+    def _note(self, changed: Sequence[SpanRecord] | Sequence[agent_v1.Run]) -> None:
+        for item in changed:
+            self.event_log.append(item)
+
+    def _agents(self) -> Collection[str] | None:
+        """The live agents; None after a start, while they have not had the time to register again."""
+        if self._clock.monotonic() - self._started < self._settings.lease_s:
+            return None
+        return [each.instance_id for each in self.registry.registrations() if each.kind == "agent"]
 
     def _note_lapse(self, instance_id: str) -> None:
         logger.warning("the lease of %s lapsed", instance_id)
@@ -107,8 +122,16 @@ class Control:
     async def _mark_lost(self, instance_id: str) -> None:
         try:
             await self.spans.mark_lost(instance_id)
+            await self.runs.note_lost(instance_id)
         except WaystationError as error:
-            logger.error("spans of %s stay open: %s", instance_id, error)
+            logger.error("spans and runs of %s are not shown as lost: %s", instance_id, error)
+
+    async def _look_for_orphans(self) -> None:
+        await asyncio.sleep(self._settings.lease_s)
+        try:
+            await self.runs.note_lost()
+        except WaystationError as error:
+            logger.error("runs are not shown as lost: %s", error)
 
     async def _log_registry(self) -> None:
         async for snapshot in self.registry.watch():
@@ -126,6 +149,7 @@ class Control:
                 pruned = await self.spans.prune(oldest_ns, self._settings.max_spans)
                 if pruned:
                     logger.info("pruned %d spans", pruned)
+                await self.runs.prune(self._settings.max_runs)
             except WaystationError as error:
                 logger.error("not pruned: %s", error)
             await asyncio.sleep(PRUNE_S)
@@ -141,7 +165,9 @@ async def serving(
         app = build_app(control.gateway, settings.allowed_hosts)
         async with (
             RpcServer(settings.host, settings.port, control.add_servicers, SERVICE_NAMES) as rpc,
-            http_server(app, settings.host, settings.http_port) as http_port,
+            http_server(
+                app, settings.host, settings.http_port, port_setting="WAYSTATION_CONTROL_HTTP_PORT"
+            ) as http_port,
         ):
             try:
                 yield control, rpc.port, http_port

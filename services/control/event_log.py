@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from services.control.registry.registry import Snapshot
 from services.control.signal import Signal
 from services.control.telemetry.span import SpanRecord
+from shared.pb import agent_v1
 
 MAX_EVENTS = 20_000
 EVENTS_PER_SECOND_OF_LIFE = 1_000_000
 EVENTS_BETWEEN_PAUSES = 64
 """A reader that catches up lets others have their turn."""
 ENTRY_BYTES = 1_000
-"""What an entry weighs besides its span's body, about."""
+"""What an entry weighs besides its contents, about."""
+
+Payload = SpanRecord | Snapshot | agent_v1.Run
+"""A span, the registry, or a run as it is now."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Event:
     """One thing that happened."""
 
     cursor: int
-    payload: SpanRecord | Snapshot
+    payload: Payload
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class EventLog:
         """The cursor of the newest event."""
         return self._last
 
-    def append(self, payload: SpanRecord | Snapshot) -> None:
+    def append(self, payload: Payload) -> None:
         """Add an event and wake the readers; the oldest go when there are too many or they weigh too much."""
         self._last += 1
         self._events.append(Event(self._last, payload))
@@ -85,7 +89,9 @@ class EventLog:
         self._signal.close()
 
 
-def _weight(payload: SpanRecord | Snapshot) -> int:
-    return ENTRY_BYTES * (1 if isinstance(payload, SpanRecord) else 1 + len(payload.instances)) + (
-        len(payload.body) if isinstance(payload, SpanRecord) else 0
-    )
+def _weight(payload: Payload) -> int:
+    if isinstance(payload, SpanRecord):
+        return ENTRY_BYTES + len(payload.body)
+    if isinstance(payload, Snapshot):
+        return ENTRY_BYTES * (1 + len(payload.instances))
+    return ENTRY_BYTES + payload.ByteSize()

@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from services.control.__main__ import Control, serving
+from services.control.clock import Clock
 from services.control.settings import ControlSettings
 from shared.errors import AlreadyExists, InvalidInput, LimitExceeded, NotBuilt, NotFound, StorageUnavailable
 from shared.pb import agent_v1, capability_v1, control_v1
@@ -60,9 +61,6 @@ class FakeAgent(agent_v1.AgentServiceServicer):
         self.run.state = agent_v1.Run.STATE_SUCCEEDED
         await self.add(state_changed=agent_v1.RunStateChanged(run=self.run))
 
-    async def ListRuns(self, request: agent_v1.ListRunsRequest, context: Any) -> agent_v1.ListRunsResponse:
-        return agent_v1.ListRunsResponse(runs=[self.run], next_page_token="more" if request.page_size == 1 else "")
-
     async def GetRun(self, request: agent_v1.GetRunRequest, context: Any) -> agent_v1.GetRunResponse:
         if request.run_id != self.run.run_id:
             raise NotFound(f"There is no run {request.run_id!r}.", remedy="List the runs.")
@@ -90,6 +88,16 @@ class FakeAgent(agent_v1.AgentServiceServicer):
 
 
 @dataclass
+class SteppedClock:
+    """A clock that the test sets."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
 class Mesh:
     """A control plane that serves, and its clients."""
 
@@ -112,9 +120,10 @@ class Mesh:
 async def mesh_in(home: Path, **changes: Any) -> AsyncIterator[Mesh]:
     # nobody listens at port 1
     defaults = {"home": home, "port": 0, "http_port": 0, "agent_address": "127.0.0.1:1"}
+    clock = changes.pop("clock", None)
     settings = ControlSettings(**{**defaults, **changes})
     async with (
-        serving(settings) as (control, grpc_port, http_port),
+        serving(settings, clock) as (control, grpc_port, http_port),
         open_channel(f"127.0.0.1:{grpc_port}") as channel,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=5) as http,
     ):
@@ -152,6 +161,13 @@ def started(span_id: str = "b" * 16, **changes: Any) -> control_v1.Span:
     span = control_v1.Span(trace_id="a" * 32, span_id=span_id, name="agent.hop", service="agent", **changes)
     span.start_time.GetCurrentTime()
     return span
+
+
+def reporting(*runs: agent_v1.Run, instance_id: str = "agent-1", **changes: Any) -> control_v1.ReportRunEventsRequest:
+    """A report in which each run has one event: its newest."""
+    events = [agent_v1.RunEvent(run_id=run.run_id, sequence=run.last_sequence or 1) for run in runs]
+    defaults = {"store_id": "s", "store_generation": 1, "events": events}
+    return control_v1.ReportRunEventsRequest(instance_id=instance_id, runs=runs, **{**defaults, **changes})
 
 
 @asynccontextmanager
@@ -310,8 +326,6 @@ async def test_a_cursor_of_another_life_is_told_what_it_missed(mesh: Mesh) -> No
 
 
 async def test_what_is_not_built_says_so(mesh: Mesh) -> None:
-    with pytest.raises(NotBuilt), peer_errors("control"):
-        await mesh.telemetry.GetRunCursors(control_v1.GetRunCursorsRequest())
     observability: Any = control_v1.ObservabilityServiceStub(mesh.channel)
     assert (await observability.GetMode(control_v1.GetModeRequest())).mode.mode == control_v1.MODE_SHIPPING
     with pytest.raises(NotBuilt), peer_errors("control"):
@@ -320,11 +334,10 @@ async def test_what_is_not_built_says_so(mesh: Mesh) -> None:
         await observability.WatchMode(control_v1.WatchModeRequest()).read()
 
 
-async def test_runs_come_from_the_registered_agent(mesh: Mesh) -> None:
+async def test_a_run_comes_from_the_registered_agent(mesh: Mesh) -> None:
     async with agent_at(mesh):
-        listed = (await mesh.http.get("/api/runs", params={"page_size": 1})).json()
-        assert (listed["runs"][0]["state"], listed["next_page_token"]) == ("running", "more")
-        assert (await mesh.http.get("/api/runs/r1")).json()["query"] == SCRIPT
+        run = (await mesh.http.get("/api/runs/r1")).json()
+        assert (run["query"], run["source"]) == (SCRIPT, "agent")
         missing = await mesh.http.get("/api/runs/nope")
         assert (missing.status_code, missing.json()["reason"]) == (404, "NOT_FOUND")
         assert (await mesh.http.get("/api/runs/nope/events")).status_code == 404
@@ -366,11 +379,66 @@ async def test_a_reader_that_leaves_takes_its_watch_with_it(mesh: Mesh) -> None:
             await agent.is_alone.wait()
 
 
-@pytest.mark.parametrize("path", ["/api/runs", "/api/runs/r1", "/api/runs/r1/events"])
-async def test_without_an_agent_runs_are_unavailable_with_a_remedy(mesh: Mesh, path: str) -> None:
+@pytest.mark.parametrize("path", ["/api/runs/r1", "/api/runs/r1/events"])
+async def test_without_an_agent_unreported_runs_are_unavailable_with_a_remedy(mesh: Mesh, path: str) -> None:
     answer = await mesh.http.get(path)
     assert (answer.status_code, answer.json()["reason"]) == (503, "PEER_UNAVAILABLE")
     assert "waystation up" in answer.json()["remedy"]
+
+
+async def test_reported_runs_are_there_when_the_agent_is_not(mesh: Mesh) -> None:
+    run = agent_v1.Run(run_id="r1", query="Who?", state=agent_v1.Run.STATE_SUCCEEDED, answer="Nobody.", last_sequence=7)
+    async with following(mesh, "/api/events") as events:
+        await until(events, "ready")
+        stored = await mesh.telemetry.ReportRunEvents(reporting(run))
+        assert dict(stored.sequences) == {"r1": 7}
+        assert (await until(events, "run_changed")).json()["answer"] == "Nobody."
+    for found in (
+        (await mesh.http.get("/api/runs/r1")).json(),
+        (await mesh.http.get("/api/runs", params={"state": "succeeded"})).json()["runs"][0],
+    ):
+        assert (found["query"], found["state"], found["last_sequence"]) == ("Who?", "succeeded", 7)
+        assert found["source"] == "projection"
+    answer = await mesh.telemetry.GetRunCursors(control_v1.GetRunCursorsRequest(store_id="s"))
+    assert (dict(answer.sequences), dict(answer.store_generations)) == ({"r1": 7}, {"r1": 1})
+
+
+async def test_a_run_whose_agent_died_is_lost(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with mesh_in(tmp_path, clock=Clock(clock), lease_s=1) as mesh, following(mesh, "/api/events") as events:
+        await until(events, "ready")
+        request = registering("agent", "127.0.0.1:1", kind="agent")
+        await mesh.registry.Register(request)
+        run = agent_v1.Run(run_id="r1", state=agent_v1.Run.STATE_RUNNING, last_sequence=1)
+        await mesh.telemetry.ReportRunEvents(reporting(run, instance_id=request.instance_id))
+        assert (await until(events, "run_changed")).json()["state"] == "running"
+        clock.now += 60
+        assert (await until(events, "run_changed")).json()["state"] == "lost"
+        assert (await mesh.http.get("/api/runs/r1")).json()["state"] == "lost"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        control_v1.ReportRunEventsRequest(instance_id="a"),
+        control_v1.ReportRunEventsRequest(store_id="s"),
+        control_v1.ReportRunEventsRequest(instance_id="a", store_id="s" * 129),
+        reporting(agent_v1.Run()),
+        reporting(lost_runs={"r1": -1}),
+        reporting(events=[agent_v1.RunEvent(run_id="unknown", sequence=1)]),
+        reporting(agent_v1.Run(run_id="r"), events=[agent_v1.RunEvent(run_id="r", sequence=n) for n in (2, 1)]),
+        reporting(agent_v1.Run(run_id="r"), events=[agent_v1.RunEvent(run_id="r")]),
+    ],
+)
+async def test_bad_reports_are_refused(mesh: Mesh, request_: control_v1.ReportRunEventsRequest) -> None:
+    with pytest.raises(InvalidInput), peer_errors("control"):
+        await mesh.telemetry.ReportRunEvents(request_)
+    assert (await mesh.http.get("/api/runs")).json()["runs"] == []
+
+
+async def test_a_report_is_bounded(mesh: Mesh) -> None:
+    with pytest.raises(LimitExceeded, match="deleted_run_ids"), peer_errors("control"):
+        await mesh.telemetry.ReportRunEvents(reporting(deleted_run_ids=["r"] * 1_001))
 
 
 @pytest.mark.parametrize(
@@ -379,6 +447,7 @@ async def test_without_an_agent_runs_are_unavailable_with_a_remedy(mesh: Mesh, p
         ("/api/nothing", 404, "NOT_FOUND"),
         ("/api/runs?page_size=501", 400, "INVALID_INPUT"),
         ("/api/runs?state=odd", 400, "INVALID_INPUT"),
+        ("/api/runs?page_token=x", 400, "INVALID_INPUT"),
         ("/api/runs/r1/spans?page_token=x", 400, "INVALID_INPUT"),
         ("/api/events?after=x", 400, "INVALID_INPUT"),
         ("/api/events?after=-1", 400, "INVALID_INPUT"),
@@ -404,6 +473,7 @@ async def test_foreign_hosts_and_origins_are_refused(mesh: Mesh) -> None:
 async def test_the_pages_escape_everything_and_load_nothing(mesh: Mesh) -> None:
     async with agent_at(mesh) as agent:
         agent.run.error.message = SCRIPT
+        await mesh.telemetry.ReportRunEvents(reporting(agent.run))
         await mesh.registry.Register(registering("rag", "127.0.0.1:1", tags=["<b>"], version="<i>"))
         for path in ("/", "/docs"):
             answer = await mesh.http.get(path)
@@ -413,9 +483,9 @@ async def test_the_pages_escape_everything_and_load_nothing(mesh: Mesh) -> None:
 
 
 async def test_the_status_page_stands_without_an_agent(mesh: Mesh) -> None:
-    answer = await mesh.http.get("/")
-    assert answer.status_code == 200
-    assert "agent cannot be reached" in answer.text
+    assert "No runs yet" in (await mesh.http.get("/")).text
+    await mesh.telemetry.ReportRunEvents(reporting(agent_v1.Run(run_id="r1", query="Who was here?")))
+    assert "Who was here?" in (await mesh.http.get("/")).text
 
 
 async def test_the_openapi_document_has_the_streams_payloads(mesh: Mesh) -> None:

@@ -1,6 +1,7 @@
-"""The HTTP API: thin routes over the registry, the spans, the events and the agent."""
+"""The HTTP API: thin routes over the registry, the spans, the runs, the events and the agent."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from services.control.gateway.agent_peer import AgentPeer
 from services.control.gateway.api_page import api_page, describe, stream_response
 from services.control.gateway.failures import add_failure_handlers
 from services.control.gateway.host_guard import HostGuard
-from services.control.gateway.mapping import error_view, run_view, service_list, span_view
+from services.control.gateway.mapping import run_view, service_list, span_view
 from services.control.gateway.status_page import status_page
 from services.control.gateway.streams import control_events, event_stream, read_cursor, run_events
 from services.control.gateway.views import (
@@ -29,9 +30,10 @@ from services.control.gateway.views import (
     SpanList,
 )
 from services.control.registry.registry import Registry
+from services.control.runs.projection import RunFilter, RunProjection
 from services.control.telemetry.span import is_trace_id
 from services.control.telemetry.span_store import SpanFilter, SpanPage, SpanStore
-from shared.errors import WaystationError
+from shared.errors import DeadlineExceeded, NotFound, Unavailable
 from shared.pb import agent_v1, control_v1
 
 VERSION = "0.1.0"
@@ -52,6 +54,7 @@ class Gateway:
 
     registry: Registry
     spans: SpanStore
+    runs: RunProjection
     event_log: EventLog
     agent: AgentPeer
     uptime_s: Callable[[], float]
@@ -120,24 +123,23 @@ def _run_routes(gateway: Gateway) -> APIRouter:
         tenant: Text = "",
         text: Text = "",
     ) -> RunList:
-        """Runs, newest first, as the agent has them. 503 while the agent is down."""
+        """Runs, newest first, as the agent reported them last. Works while it is down: then they may be `lost`."""
         states = [agent_v1.Run.State.Value(f"STATE_{name.upper()}") for name in state or ()]
-        request = agent_v1.ListRunsRequest(
-            page_size=page_size,
-            page_token=page_token,
-            states=states,
-            thread_id=thread_id,
-            workflow=workflow,
-            tenant=tenant,
-            text=text,
-        )
-        response = await gateway.agent.list_runs(request)
-        return RunList(runs=[run_view(run) for run in response.runs], next_page_token=response.next_page_token)
+        wanted = RunFilter(states, thread_id, workflow, tenant, text)
+        cursor = gateway.event_log.last_cursor
+        runs, next_page_token = await gateway.runs.page(wanted, page_size, page_token)
+        views = [run_view(run, "projection") for run in runs]
+        return RunList(runs=views, next_page_token=next_page_token, cursor=str(cursor))
 
     @router.get("/{run_id}")
     async def get_run(run_id: str) -> RunView:
-        """A run as it is now."""
-        return run_view(await gateway.agent.get_run(run_id))
+        """A run as the agent has it now, or as it was reported last when the agent does not answer or know it."""
+        try:
+            return run_view(await gateway.agent.get_run(run_id), "agent")
+        except (DeadlineExceeded, NotFound, Unavailable) as error:
+            with contextlib.suppress(NotFound):
+                return run_view(await gateway.runs.get(run_id), "projection")
+            raise error
 
     @router.get("/{run_id}/spans")
     async def list_run_spans(run_id: str, page_size: PageSize = 0, page_token: PageToken = "") -> SpanList:
@@ -177,7 +179,7 @@ def _event_routes(gateway: Gateway) -> APIRouter:
         responses=stream_response(CONTROL_STREAM, "Events until the process stops, then `end`"),
     )
     async def watch_events(last_event_id: LastEventId = None, after: After = None) -> Response:
-        """Changes of services and spans as server-sent events, after a cursor or from now on."""
+        """Changes of services, runs and spans as server-sent events, after a cursor or from now on."""
         return event_stream(control_events(gateway.event_log, read_cursor(last_event_id, after)))
 
     return router
@@ -189,11 +191,8 @@ def _pages(gateway: Gateway, app: FastAPI) -> APIRouter:
     @router.get("/")
     async def show_status() -> Response:
         services = service_list(gateway.registry.snapshot(), 0).services
-        try:
-            found = await gateway.agent.list_runs(agent_v1.ListRunsRequest(page_size=RECENT_RUNS))
-        except WaystationError as error:
-            return status_page(services, error_view(error))
-        return status_page(services, [run_view(run) for run in found.runs])
+        runs, _ = await gateway.runs.page(RunFilter(), RECENT_RUNS)
+        return status_page(services, [run_view(run, "projection") for run in runs])
 
     @router.get("/docs")
     async def show_api() -> Response:

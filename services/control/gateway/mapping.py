@@ -12,6 +12,7 @@ from services.control.gateway.views import (
     ProcessHealth,
     RunErrorView,
     RunEventView,
+    RunSource,
     RunView,
     ServiceList,
     ServiceView,
@@ -99,9 +100,10 @@ def span_view(span: SpanRecord) -> SpanView:
     )
 
 
-def run_view(run: agent_v1.Run) -> RunView:
+def run_view(run: agent_v1.Run, source: RunSource) -> RunView:
     """A run as JSON."""
     return RunView(
+        source=source,
         run_id=run.run_id,
         thread_id=run.thread_id,
         workflow=run.workflow,

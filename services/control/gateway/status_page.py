@@ -5,7 +5,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from services.control.gateway.page import Html, page, table, text
-from services.control.gateway.views import ErrorView, RunView, ServiceView
+from services.control.gateway.views import RunView, ServiceView
 
 REFRESH_S = 10
 LINKS = (
@@ -20,8 +20,8 @@ _GOOD = ("serving", "succeeded", "running")
 _BAD = ("not_serving", "degraded", "failed", "lost")
 
 
-def status_page(services: list[ServiceView], runs: list[RunView] | ErrorView) -> HTMLResponse:
-    """The page; in place of runs it shows the error that kept them away."""
+def status_page(services: list[ServiceView], runs: list[RunView]) -> HTMLResponse:
+    """The page."""
     links = " · ".join(f'<a href="{path}">{text(label)}</a>' for path, label in LINKS)
     parts = [Html("<h2>Services</h2>"), _services(services), Html("<h2>Recent runs</h2>"), _runs(runs)]
     return page("Waystation", [*parts, Html(f"<h2>More</h2><p>{links}</p>")], refresh_s=REFRESH_S)
@@ -45,9 +45,7 @@ def _services(services: list[ServiceView]) -> Html:
     return table("Services", heads, rows, "No service is registered. `waystation up` starts them.")
 
 
-def _runs(runs: list[RunView] | ErrorView) -> Html:
-    if isinstance(runs, ErrorView):
-        return Html(f'<p class="bad">{text(runs.message)} {text(runs.remedy)}</p>')
+def _runs(runs: list[RunView]) -> Html:
     rows = [
         (
             run.create_time.strftime("%Y-%m-%d %H:%M:%S UTC") if run.create_time else "",

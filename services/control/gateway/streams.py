@@ -15,6 +15,7 @@ from services.control.gateway.mapping import (
     error_view,
     is_last_event,
     run_event_view,
+    run_view,
     service_list,
     span_view,
 )
@@ -64,6 +65,8 @@ async def control_events(event_log: EventLog, after: int | None) -> AsyncIterato
             yield _event("missed", missed, event.cursor)
         elif isinstance(event.payload, Snapshot):
             yield _event("registry_changed", service_list(event.payload, event.cursor), event.cursor)
+        elif isinstance(event.payload, agent_v1.Run):
+            yield _event("run_changed", run_view(event.payload, "projection"), event.cursor)
         else:
             name = "span_started" if event.payload.state == "running" else "span_ended"
             yield _event(name, span_view(event.payload), event.cursor)

@@ -16,6 +16,7 @@ RunState = Literal[
     "cancelled",
     "lost",
 ]
+RunSource = Literal["agent", "projection"]
 ServiceState = Literal["unspecified", "serving", "degraded", "not_serving", "draining"]
 
 
@@ -85,6 +86,8 @@ class RunErrorView(BaseModel):
 class RunView(BaseModel):
     """One pass of a workflow over a thread."""
 
+    source: RunSource
+    """Who says so: the agent itself, or what it reported last, which is here while it is dead."""
     run_id: str
     thread_id: str
     workflow: str
@@ -120,6 +123,8 @@ class RunList(BaseModel):
 
     runs: list[RunView]
     next_page_token: str
+    cursor: str
+    """Follow `/api/events` after it to hear of all later changes."""
 
 
 class SpanEventView(BaseModel):
@@ -253,6 +258,14 @@ class SpanEndedSse(BaseModel):
     data: SpanView
 
 
+class RunChangedSse(BaseModel):
+    """A run began, changed its state, ended, or was lost with its agent."""
+
+    event: Literal["run_changed"]
+    id: str
+    data: RunView
+
+
 class MissedSse(BaseModel):
     """The reader was too slow or away for too long."""
 
@@ -276,5 +289,5 @@ class EndSse(BaseModel):
     data: End
 
 
-CONTROL_STREAM = (ReadySse, RegistryChangedSse, SpanStartedSse, SpanEndedSse, MissedSse, EndSse)
+CONTROL_STREAM = (ReadySse, RegistryChangedSse, SpanStartedSse, SpanEndedSse, RunChangedSse, MissedSse, EndSse)
 RUN_STREAM = (RunEventSse, EndSse)

@@ -10,6 +10,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from services.control.event_log import EventLog, Gap
 from services.control.registry.limits import check_instance_id
+from services.control.runs.projection import RunProjection
+from services.control.runs.report import report_from_proto
 from services.control.telemetry.otlp import Rejections, read_spans
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
@@ -49,8 +51,9 @@ class OtlpTraceServicer(trace_service_pb2_grpc.TraceServiceServicer):
 class TelemetryServicer(control_v1.TelemetryServiceServicer):
     """What OTLP has no word for, and the spans to read."""
 
-    def __init__(self, store: SpanStore, event_log: EventLog) -> None:
+    def __init__(self, store: SpanStore, runs: RunProjection, event_log: EventLog) -> None:
         self._store = store
+        self._runs = runs
         self._event_log = event_log
 
     async def ReportSpanStarts(
@@ -65,12 +68,19 @@ class TelemetryServicer(control_v1.TelemetryServiceServicer):
     async def ReportRunEvents(
         self, request: control_v1.ReportRunEventsRequest, context: Context
     ) -> control_v1.ReportRunEventsResponse:
-        raise NotBuilt("This build keeps no projection of runs.", remedy="Ask the agent for its runs.")
+        fault_point("during_call")
+        sequences = await self._runs.apply(report_from_proto(request))
+        fault_point("after_record")
+        return control_v1.ReportRunEventsResponse(sequences=sequences)
 
     async def GetRunCursors(
         self, request: control_v1.GetRunCursorsRequest, context: Context
     ) -> control_v1.GetRunCursorsResponse:
-        raise NotBuilt("This build keeps no projection of runs.", remedy="Ask the agent for its runs.")
+        cursors = await self._runs.cursors(request.store_id, request.run_ids)
+        return control_v1.GetRunCursorsResponse(
+            sequences={run_id: cursor.sequence for run_id, cursor in cursors.items()},
+            store_generations={run_id: cursor.generation for run_id, cursor in cursors.items()},
+        )
 
     async def ListSpans(self, request: control_v1.ListSpansRequest, context: Context) -> control_v1.ListSpansResponse:
         page = await self._store.page(filter_from_proto(request.filter), request.page_size, request.page_token)

@@ -1,0 +1,30 @@
+"""The table of the projection in control.db; a step that was released is never edited."""
+
+from shared.storage.database import Schema
+
+SCHEMA = Schema(
+    "runs",
+    (
+        """
+    CREATE TABLE runs (
+        run_id TEXT PRIMARY KEY,
+        store_id TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        instance_id TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        create_ns INTEGER NOT NULL,
+        thread_id TEXT NOT NULL,
+        workflow TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        query TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        run BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX runs_by_time ON runs (create_ns DESC, run_id);
+    CREATE INDEX runs_by_store ON runs (store_id, create_ns DESC);
+    CREATE INDEX runs_by_thread ON runs (thread_id, create_ns);
+    CREATE INDEX unfinished_runs ON runs (state) WHERE state < 5;
+        """,
+    ),
+)
