@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import apsw
+from google.protobuf.message import DecodeError
 
-from shared.errors import NotFound
+from shared.errors import NotFound, StorageCorrupt
 from shared.pb import agent_v1
 from shared.storage.database import Database, Schema
+from shared.storage.sealed import seal, unseal
 
 SCHEMA = Schema(
     "runs",
@@ -49,6 +51,26 @@ def is_finished(run: agent_v1.Run) -> bool:
     return run.state in FINISHED
 
 
+def opened_run(sealed: bytes) -> agent_v1.Run:
+    """The run of a stored value. Raises `StorageCorrupt` when it is not what was written."""
+    try:
+        return agent_v1.Run.FromString(unseal(sealed, "A run"))
+    except DecodeError:
+        raise _damaged("A run") from None
+
+
+def opened_event(sealed: bytes) -> agent_v1.RunEvent:
+    """The event of a stored value. Raises `StorageCorrupt` when it is not what was written."""
+    try:
+        return agent_v1.RunEvent.FromString(unseal(sealed, "An event"))
+    except DecodeError:
+        raise _damaged("An event") from None
+
+
+def _damaged(what: str) -> StorageCorrupt:
+    return StorageCorrupt(f"{what} is damaged.", remedy="`waystation backup restore` puts the newest backup back.")
+
+
 @dataclass(frozen=True)
 class RunFilter:
     """Which runs to list; empty fields do not narrow."""
@@ -77,7 +99,7 @@ class RunStore:
                     "SELECT run FROM runs WHERE tenant = ? AND request_id = ?", (run.tenant, run.request_id)
                 ).get
                 if found:
-                    return agent_v1.Run.FromString(found)
+                    return opened_run(found)
             _save(connection, run)
             return run
 
@@ -87,11 +109,11 @@ class RunStore:
         """The run that was started with this request id, if any."""
         sql = "SELECT run FROM runs WHERE tenant = ? AND request_id = ?"
         blob = await self._database.read(lambda connection: connection.execute(sql, (tenant, request_id)).get)
-        return agent_v1.Run.FromString(blob) if blob else None
+        return opened_run(blob) if blob else None
 
     def append(self, event: agent_v1.RunEvent, run: agent_v1.Run | None = None) -> "Future[None]":
         """Store an event, and with it the run as it is from then on."""
-        blob = event.SerializeToString()
+        blob = seal(event.SerializeToString())
         saved = None
         if run:
             saved = agent_v1.Run()
@@ -111,7 +133,7 @@ class RunStore:
         )
         if blob is None:
             raise NotFound(f"There is no run {run_id!r}.", remedy="`waystation runs list` shows them.", run_id=run_id)
-        return agent_v1.Run.FromString(blob)
+        return opened_run(blob)
 
     async def page(self, wanted: RunFilter, limit: int) -> list[tuple[int, agent_v1.Run]]:
         """The newest runs that pass the filter, each with its creation time in ns."""
@@ -120,27 +142,31 @@ class RunStore:
         rows: list[Any] = await self._database.read(
             lambda connection: connection.execute(sql, (*values, limit)).fetchall()
         )
-        return [(create_ns, agent_v1.Run.FromString(blob)) for create_ns, blob in rows]
+        return [(create_ns, opened_run(blob)) for create_ns, blob in rows]
 
     async def unfinished(self) -> list[agent_v1.Run]:
         """The runs that have not ended, oldest first."""
         sql = f"SELECT run FROM runs WHERE state < {agent_v1.Run.STATE_SUCCEEDED} ORDER BY create_ns"
         rows: list[Any] = await self._database.read(lambda connection: connection.execute(sql).fetchall())
-        return [agent_v1.Run.FromString(blob) for (blob,) in rows]
+        return [opened_run(blob) for (blob,) in rows]
 
     async def thread(self, thread_id: str) -> list[agent_v1.Run]:
         """The runs of a thread, oldest first."""
         sql = "SELECT run FROM runs WHERE thread_id = ? ORDER BY create_ns"
         rows: list[Any] = await self._database.read(lambda connection: connection.execute(sql, (thread_id,)).fetchall())
-        return [agent_v1.Run.FromString(blob) for (blob,) in rows]
+        return [opened_run(blob) for (blob,) in rows]
 
     async def events(self, run_id: str, after_sequence: int, limit: int) -> list[agent_v1.RunEvent]:
-        """The run's next events after a sequence number."""
+        """The run's next events after a sequence number. Raises `StorageCorrupt` when one is damaged or not there."""
         sql = "SELECT event FROM events WHERE run_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
         rows: list[Any] = await self._database.read(
             lambda connection: connection.execute(sql, (run_id, after_sequence, limit)).fetchall()
         )
-        return [agent_v1.RunEvent.FromString(blob) for (blob,) in rows]
+        events = [opened_event(blob) for (blob,) in rows]
+        for expected, event in enumerate(events, after_sequence + 1):
+            if (event.run_id, event.sequence) != (run_id, expected):
+                raise _damaged(f"Event {expected} of run {run_id}")
+        return events
 
     async def last_sequence(self, run_id: str) -> int:
         """The number of the run's newest event; 0 when it has none."""
@@ -184,6 +210,6 @@ def _save(connection: apsw.Connection, run: agent_v1.Run) -> None:
             run.create_time.ToNanoseconds(),
             run.query,
             run.answer,
-            run.SerializeToString(),
+            seal(run.SerializeToString()),
         ),
     )

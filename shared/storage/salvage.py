@@ -1,0 +1,178 @@
+"""Takes every row that can still be read out of a damaged database into a fresh one."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from shared.errors import WaystationError
+from shared.storage.database import Database, Schema
+from shared.storage.integrity import HEADER_BYTES, MAGIC, header_problem
+from shared.storage.pages import DEFAULT_PAGE_BYTES, PageReader, Record, Value, page_bytes_of
+
+OWN_TABLE = "schemas"
+"""The table of `Database` itself."""
+_CLASSES: dict[str, tuple[type, ...]] = {"INTEGER": (int,), "TEXT": (str,), "BLOB": (bytes,), "REAL": (float, int)}
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """What was taken over."""
+
+    rows: dict[str, int]
+    """Rows by table."""
+    skipped: int
+    """Pages and rows that could not be read or belonged nowhere."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    classes: tuple[type, ...]
+    is_required: bool
+
+    def fits(self, value: Value) -> bool:
+        if value is None:
+            return not self.is_required
+        return not self.classes or isinstance(value, self.classes)
+
+
+@dataclass(frozen=True)
+class _Table:
+    name: str
+    columns: tuple[_Column, ...]
+    """In the order in which a record has them."""
+    has_rowid: bool
+    rowid_column: str
+    """The column that is the rowid; empty when none is."""
+
+    def fits(self, record: Record) -> bool:
+        """Whether the record can be a row of this table; one written before a column was added is shorter."""
+        return (
+            self.has_rowid == (record.rowid is not None)
+            and 0 < len(record.values) <= len(self.columns)
+            and all(column.fits(value) for column, value in zip(self.columns, record.values, strict=False))
+        )
+
+
+def salvage(damaged: Path, target: Path, schemas: tuple[Schema, ...]) -> Salvage:
+    """Write what can be read of `damaged` and its log into the new file `target`.
+
+    `damaged` is a copy that nobody has open; its header may be mended. Raises `StorageUnavailable` and `OSError`.
+    """
+    database = Database(target, *schemas)
+    database.open()
+    database.close()
+    _merge_log(damaged)
+    reader = PageReader(content := damaged.read_bytes(), page_bytes_of(content))
+    with closing(apsw.Connection(str(target))) as connection:
+        connection.pragma("foreign_keys", False)
+        rows = _copy(reader, connection)
+        connection.pragma("wal_checkpoint", "truncate")
+    return Salvage(rows, reader.skipped)
+
+
+def copy_damaged(path: Path, copy: Path) -> None:
+    """Copy a database that nobody has open, with its log. Raises `OSError`."""
+    for suffix in ("", "-wal"):
+        if Path(f"{path}{suffix}").exists():
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+
+
+def _merge_log(damaged: Path) -> None:
+    if header_problem(damaged):
+        _mend_header(damaged)
+    # a log that SQLite cannot merge is left out; what was lost with it is found by comparing
+    with suppress(apsw.Error, WaystationError), closing(apsw.Connection(str(damaged))) as connection:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
+def _mend_header(damaged: Path) -> None:
+    with damaged.open("rb+") as file:
+        pages = damaged.stat().st_size // DEFAULT_PAGE_BYTES
+        header = bytearray(HEADER_BYTES)
+        header[:16] = MAGIC
+        header[16:18] = DEFAULT_PAGE_BYTES.to_bytes(2, "big")
+        header[18:24] = bytes((2, 2, 0, 64, 32, 32))
+        header[28:32] = pages.to_bytes(4, "big")
+        header[47], header[59] = 4, 1
+        file.write(header)
+
+
+def _copy(reader: PageReader, connection: apsw.Connection) -> dict[str, int]:
+    tables = {table.name: table for table in _tables(connection)}
+    rows: Counter[str] = Counter(dict.fromkeys(tables, 0))
+    with connection:
+        first_rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables}
+        for name in tables:
+            connection.execute(f'DELETE FROM "{name}"')
+        for table, record in _sorted_out(reader, tables):
+            if _insert(connection, table, record):
+                rows[table.name] += 1
+        for name, defaults in first_rows.items():
+            for row in defaults if not rows[name] else ():
+                connection.execute(f'INSERT INTO "{name}" VALUES ({", ".join("?" * len(row))})', row)
+    return dict(rows)
+
+
+def _sorted_out(reader: PageReader, tables: dict[str, _Table]) -> Iterator[tuple[_Table, Record]]:
+    """Each record with its table: by the tree it hangs on, or, where none leads to it, by its shape alone."""
+    reader.free_pages()
+    roots = [record.values[1:4] for record in reader.tree(1) if len(record.values) == 5]
+    for name, _, root in roots:
+        table = tables.get(str(name))
+        for record in reader.tree(root) if isinstance(root, int) else ():
+            if table and table.fits(record):
+                yield table, record
+            elif table:
+                reader.skipped += 1
+    for record in reader.leftovers():
+        fitting = [
+            table for table in tables.values() if table.fits(record) and len(record.values) == len(table.columns)
+        ]
+        if len(fitting) == 1:
+            yield fitting[0], record
+        else:
+            reader.skipped += 1
+
+
+def _insert(connection: apsw.Connection, table: _Table, record: Record) -> bool:
+    values = dict(zip((column.name for column in table.columns), record.values, strict=False))
+    if table.rowid_column:
+        values[table.rowid_column] = record.rowid
+    elif table.has_rowid:
+        values["rowid"] = record.rowid
+    names = ", ".join(f'"{name}"' for name in values)
+    sql = f'INSERT OR IGNORE INTO "{table.name}" ({names}) VALUES ({", ".join("?" * len(values))})'
+    connection.execute(sql, tuple(values.values()))
+    return bool(connection.changes())
+
+
+def _tables(connection: apsw.Connection) -> list[_Table]:
+    listing = (
+        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    return [
+        _table(connection, str(name), bool(wr))
+        for name, wr in connection.execute(listing).fetchall()
+        if name != OWN_TABLE
+    ]
+
+
+def _table(connection: apsw.Connection, name: str, is_without_rowid: bool) -> _Table:
+    sql = 'SELECT name, type, "notnull", pk FROM pragma_table_info(?)'
+    info: list[Any] = connection.execute(sql, (name,)).fetchall()
+    keys = [row for row in info if row[3]]
+    rowid_column = str(keys[0][0]) if len(keys) == 1 and keys[0][1] == "INTEGER" and not is_without_rowid else ""
+    if is_without_rowid:  # the key comes first in the record
+        info = sorted(keys, key=lambda row: row[3]) + [row for row in info if not row[3]]
+    columns = tuple(
+        _Column(str(column), _CLASSES.get(str(kind), ()), bool(required) and column != rowid_column)
+        for column, kind, required, _ in info
+    )
+    return _Table(name, columns, not is_without_rowid, rowid_column)
