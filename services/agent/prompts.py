@@ -19,10 +19,13 @@ ASK_USER = "ask_user"
 ARBITRATE = """You are the arbitrator of an agent mesh. Choose the next step for the user's request.
 Next steps:
 {services}
-- answer_now: small talk, or the results already answer the request.
+- answer_now: small talk, questions about you, or the results already answer the request.
 - ask_user: only when nobody could tell what is wanted.
 The router's recommendation is usually right when its confidence is above 0.5.
 Reply as JSON: reason (at most 8 words), next, question (only with ask_user)."""
+
+SURE = 0.9
+"""From here on the router is right in about 98 of 100 cases (docs/router.md), which the model is told."""
 
 MAX_SHOWN_SERVICES = 4
 """Services that the prompt shows an example of; the others are listed only."""
@@ -57,6 +60,11 @@ def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[
     ]
     if state["hops"]:
         parts.append("Choose answer_now unless a part of the request is still open.")
+    elif state["recommendation"]["confidence"] >= SURE:
+        step = state["recommendation"]["top"] or ANSWER_NOW
+        parts.append(
+            f"At this confidence the router is almost always right: choose {step} unless that is plainly wrong."
+        )
     return [
         ChatMessage("system", ARBITRATE.format(services=listed)),
         *_examples(services),
@@ -68,7 +76,10 @@ def _examples(services: Sequence[Descriptor]) -> list[ChatMessage]:
     """A request and its decision for each kind of next step, in the words of the services themselves."""
     shown = [service for service in services if service.examples][:MAX_SHOWN_SERVICES]
     turns = [(service.examples[0], service.name, f"{service.name} does this", service.name) for service in shown]
-    turns += [("thanks, that was great", "none", "small talk", ANSWER_NOW), ("do it", "none", "too vague", ASK_USER)]
+    turns += [
+        ("thanks, that was great", ANSWER_NOW, "small talk", ANSWER_NOW),
+        ("do it", ANSWER_NOW, "too vague", ASK_USER),
+    ]
     messages = []
     for request, router, reason, following in turns:
         decision = {"reason": reason, "next": following}
@@ -81,7 +92,8 @@ def _examples(services: Sequence[Descriptor]) -> list[ChatMessage]:
 
 def _asked(query: str, recommendation: Recommendation) -> str:
     router = {
-        "recommended": recommendation["top"] or "none",
+        # a small model takes "none" for an open question, and the name of a step for an answer
+        "recommended": recommendation["top"] or ANSWER_NOW,
         "confidence": round(recommendation["confidence"], 2),
         "others": {
             item["service"]: round(item["confidence"], 2)
