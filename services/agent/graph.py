@@ -1,6 +1,6 @@
 """Wiring only: the `auto` workflow as a LangGraph graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -15,6 +15,7 @@ from services.agent.nodes.recommend_route import recommend_route
 from services.agent.nodes.respond import respond
 from services.agent.ports import Node, Ports
 from services.agent.state import RunContext, RunState
+from shared.call_context import CallContext, EffectKeys, current_call, serving
 from shared.fault_points import fault_point
 
 Graph = CompiledStateGraph[RunState, RunContext, RunState, RunState]
@@ -36,10 +37,10 @@ class Limits:
 def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -> Graph:
     """recommend → arbitrate → (hop → arbitrate)* → respond."""
     graph = StateGraph(RunState, RunContext)
-    graph.add_node("recommend_route", _mortal(recommend_route(ports)))
-    graph.add_node("decide_next", _mortal(decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s)))
-    graph.add_node("call_capability", _mortal(call_capability(ports, limits.hop_timeout_s)))
-    graph.add_node("respond", _mortal(respond(ports, limits.respond_timeout_s)))
+    graph.add_node("recommend_route", _step(recommend_route(ports)))
+    graph.add_node("decide_next", _step(decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s)))
+    graph.add_node("call_capability", _step(call_capability(ports, limits.hop_timeout_s)))
+    graph.add_node("respond", _step(respond(ports, limits.respond_timeout_s)))
     graph.add_edge(START, "recommend_route")
     graph.add_edge("recommend_route", "decide_next")
     graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])
@@ -48,16 +49,23 @@ def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -
     return graph.compile(checkpointer=saver, name=AUTO)
 
 
-def _mortal(node: Node) -> Node:
-    """The step between the two boundaries at which a test may kill the process."""
+def _step(node: Node) -> Node:
+    """The node with names for its effects, between the two boundaries at which a test may kill the process."""
 
     async def step(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         fault_point("before_node")
-        update = await node(state, runtime=runtime)
+        with serving(replace(current_call() or CallContext(), effect_keys=_effect_keys(runtime))):
+            update = await node(state, runtime=runtime)
         fault_point("before_checkpoint")
         return update
 
     return step
+
+
+def _effect_keys(runtime: Runtime[RunContext]) -> EffectKeys | None:
+    # LangGraph's task id is the same across retries and resumes of this step, and another on its next visit
+    info = runtime.execution_info
+    return EffectKeys(f"{runtime.context.thread_id}/{info.task_id}") if info else None
 
 
 def recursion_limit(max_hops: int) -> int:

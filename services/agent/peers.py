@@ -15,10 +15,11 @@ from services.agent.ports import HopTask
 from services.agent.state import RunContext
 from shared.capability import Descriptor, Output
 from shared.capability.wire import EFFORTS, artifact_to_proto, descriptor_from_proto, output_from_proto
-from shared.errors import PeerUnavailable, WaystationError
+from shared.errors import Cancelled, DeadlineExceeded, InDoubt, PeerProtocol, PeerUnavailable, WaystationError
 from shared.fault_points import fault_point
 from shared.pb import capability_v1, common_v1, control_v1
 from shared.rpc.channel import open_channel
+from shared.rpc.interceptors.idempotency import REPEAT_KEY
 from shared.rpc.status import peer_errors
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ class CapabilityPeers:
     async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output]:
         """Call `capability` and yield its outputs; kinds that are not known here are passed over.
 
-        Raises `PeerUnavailable`, `DeadlineExceeded`, or what the service raised.
+        Raises `PeerUnavailable`, `DeadlineExceeded`, or what the service raised; `InDoubt` when the call broke off
+        and a second one could be a second effect.
         """
         address = self._directory.address_of(capability)
         if not address:
@@ -135,14 +137,31 @@ class CapabilityPeers:
             budget=common_v1.Budget(remaining_hops=task.remaining_hops),
             effort=EFFORTS[task.effort],
         )
-        stub = capability_v1.CapabilityServiceStub(self._channel(address))
-        with peer_errors(capability):
-            async with _cancelled_at_exit(stub.Invoke(request, timeout=task.timeout_s)) as call:
-                async for message in call:
-                    fault_point("during_call")
-                    output = output_from_proto(message)
-                    if output is not None:
-                        yield output
+        channel = self._channel(address)
+        metadata = ((REPEAT_KEY, "1"),) if task.repeats_in_doubt else ()
+        is_idempotent = any(item.is_idempotent for item in self._directory.services() if item.name == capability)
+        has_run = task.may_have_run
+        try:
+            if not is_idempotent and not has_run:
+                await _connect(channel, capability)
+                has_run = True
+            invoke = capability_v1.CapabilityServiceStub(channel).Invoke
+            with peer_errors(capability):
+                async with _cancelled_at_exit(invoke(request, timeout=task.timeout_s, metadata=metadata)) as call:
+                    async for message in call:
+                        fault_point("during_call")
+                        output = output_from_proto(message)
+                        if output is not None:
+                            yield output
+        except (PeerUnavailable, PeerProtocol, DeadlineExceeded, Cancelled) as error:
+            if is_idempotent or not has_run:
+                raise
+            raise InDoubt(
+                f"The call to {capability} broke off ({error.message}) and its effect may have happened.",
+                remedy="Find out whether it did, then have the call repeated or end the run.",
+                capability=capability,
+                idempotency_key=task.idempotency_key,
+            ) from error
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
@@ -152,6 +171,18 @@ class CapabilityPeers:
     async def close(self) -> None:
         """Close every channel."""
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+
+async def _connect(channel: grpc.aio.Channel, capability: str) -> None:
+    """Return when the channel is connected. Raises `PeerUnavailable` when it is not, and then nothing was sent."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+            raise PeerUnavailable(
+                f"{capability} cannot be reached.", remedy="`waystation services` shows who is there.", peer=capability
+            )
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
 
 
 @asynccontextmanager

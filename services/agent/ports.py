@@ -45,7 +45,10 @@ class Capabilities(Protocol):
     """Calls capability services."""
 
     def invoke(self, capability: str, task: "HopTask", run_context: RunContext) -> AsyncIterator[Output]:
-        """Call it and stream its outputs. Raises from `shared.errors`, within `task.timeout_s`."""
+        """Call it and stream its outputs. Raises from `shared.errors`, within `task.timeout_s`.
+
+        `InDoubt` says that an effect may have happened and nobody knows: somebody must decide.
+        """
         ...
 
 
@@ -60,6 +63,10 @@ class HopTask:
     remaining_hops: int
     timeout_s: float
     context: tuple[Artifact, ...] = ()
+    may_have_run: bool = False
+    """Whether an earlier attempt may have made this call already."""
+    repeats_in_doubt: bool = False
+    """Whether somebody decided that an attempt in doubt is made again."""
 
 
 class Events(Protocol):

@@ -81,6 +81,8 @@ class RunContext:
     thread_id: str
     correlation_id: str
     tenant: str = "default"
+    attempt: int = 1
+    """Of the run; above 1 it was taken up again, so that a step's call may have been made before."""
 
 
 def initial_state(query: str, effort: Effort, max_hops: int) -> RunState:

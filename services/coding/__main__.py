@@ -14,9 +14,11 @@ from services.coding.sandbox.scratch import ScratchRoot
 from services.coding.servicer import CodingServicer
 from services.coding.settings import CodingSettings
 from shared.capability.registration import serving
-from shared.capability.serve import serve_capability
+from shared.capability.serve import open_ledger, serve_capability
+from shared.capability.service import Effort
 from shared.errors import SandboxUnavailable, StorageUnavailable
-from shared.models.chat import OpenAiChatModel
+from shared.models.chat import ChatModel, OpenAiChatModel
+from shared.models.recorded_chat import RecordedChatModel
 from shared.pb import coding_v1, control_v1
 from shared.process import run_process
 
@@ -37,7 +39,10 @@ async def serve(settings: CodingSettings, instance_id: str) -> None:
         stack.push_async_callback(model.close)
         stack.push_async_callback(small_model.close)
         coder = Coder(sandbox, settings.max_output_tokens)
-        capability = CodingCapability(describe_coding(), coder, {"low": small_model, "medium": model, "high": model})
+        ledger = stack.enter_context(open_ledger(settings, "coding"))
+        recorded, small_recorded = RecordedChatModel(model, ledger), RecordedChatModel(small_model, ledger)
+        models: dict[Effort, ChatModel] = {"low": small_recorded, "medium": recorded, "high": recorded}
+        capability = CodingCapability(describe_coding(), coder, models)
         servicer = CodingServicer(sandbox, Reviewer(sandbox, model))
 
         def add(server: grpc.aio.Server) -> None:
@@ -48,6 +53,7 @@ async def serve(settings: CodingSettings, instance_id: str) -> None:
             settings,
             instance_id,
             capability,
+            ledger=ledger,
             add_servicers=add,
             service_names=(SERVICE_NAME,),
             health=lambda: health,

@@ -11,9 +11,11 @@ from services.tools.loop import LoopLimits, ToolLoop
 from services.tools.servicer import ToolsServicer
 from services.tools.settings import ToolsSettings
 from services.tools.toolbox import builtin_tools, clock_of
-from shared.capability.serve import serve_capability
+from shared.capability.serve import open_ledger, serve_capability
+from shared.capability.service import Effort
 from shared.errors import InvalidInput, StorageUnavailable
-from shared.models.chat import OpenAiChatModel
+from shared.models.chat import ChatModel, OpenAiChatModel
+from shared.models.recorded_chat import RecordedChatModel
 from shared.pb import tools_v1
 from shared.process import run_process
 
@@ -32,12 +34,17 @@ async def serve(settings: ToolsSettings, instance_id: str) -> None:
         stack.push_async_callback(model.close)
         stack.push_async_callback(small_model.close)
         loop = ToolLoop(registry, clock, LoopLimits(steps=settings.max_steps))
-        capability = ToolsCapability(describe_tools(), loop, {"low": small_model, "medium": model, "high": model})
+        ledger = stack.enter_context(open_ledger(settings, "tools"))
+        recorded, small_recorded = RecordedChatModel(model, ledger), RecordedChatModel(small_model, ledger)
+        models: dict[Effort, ChatModel] = {"low": small_recorded, "medium": recorded, "high": recorded}
+        capability = ToolsCapability(describe_tools(), loop, models)
 
         def add(server: grpc.aio.Server) -> None:
             tools_v1.add_ToolsServiceServicer_to_server(ToolsServicer(registry), server)
 
-        await serve_capability(settings, instance_id, capability, add_servicers=add, service_names=(SERVICE_NAME,))
+        await serve_capability(
+            settings, instance_id, capability, ledger=ledger, add_servicers=add, service_names=(SERVICE_NAME,)
+        )
 
 
 def _folders(settings: ToolsSettings) -> AllowedFolders:

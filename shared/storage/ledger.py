@@ -191,13 +191,13 @@ class Ledger:
         return connection.total_changes() - before
 
 
-def check_key(key: str) -> None:
-    """Raise `InvalidInput` for a key that is empty or too long."""
-    if not 1 <= len(key) <= MAX_KEY_CHARS:
+def check_key(key: str, at_most: int = MAX_KEY_CHARS) -> None:
+    """Raise `InvalidInput` for a key that is empty or has more than `at_most` characters."""
+    if not 1 <= len(key) <= at_most:
         raise InvalidInput(
-            f"The idempotency key has {len(key)} characters; 1 to {MAX_KEY_CHARS} are possible.",
+            f"The idempotency key has {len(key)} characters; 1 to {at_most} are possible.",
             field="idempotency_key",
-            limit=MAX_KEY_CHARS,
+            limit=at_most,
         )
 
 

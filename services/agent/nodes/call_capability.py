@@ -11,29 +11,34 @@ from langgraph.runtime import Runtime
 from services.agent.ports import HopTask, Node, Ports
 from services.agent.spans import run_span
 from services.agent.state import Hop, RunContext, RunState
+from shared.call_context import current_call
 from shared.capability import Artifact, Citation, Output, Result, TextDelta, ToolCall, ToolResult, Usage
 from shared.capability.wire import output_to_proto
-from shared.errors import PeerProtocol, WaystationError
+from shared.errors import InDoubt, PeerProtocol, WaystationError
 from shared.pb import agent_v1, common_v1
 from shared.telemetry import attributes
 
 
 def call_capability(ports: Ports, timeout_s: float) -> Node:
-    """Build the node: it appends to `hops` and takes one from `remaining_hops`."""
+    """Build the node: it appends to `hops` and takes one from `remaining_hops`.
+
+    A call that fails is a hop that failed; only `InDoubt` leaves the node.
+    """
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         run_context, index = runtime.context, len(state["hops"])
         capability = state["decision"]["capability"]
-        info = runtime.execution_info
+        call_context = current_call()
+        keys = call_context.effect_keys if call_context else None
         task = HopTask(
             text=state["query"],
             effort=state["effort"],
-            # the same across retries and resumes of this step, another on its next visit
-            idempotency_key=f"{run_context.thread_id}/{info.task_id if info else ''}/0",
+            idempotency_key=keys.next("hop") if keys else "",
             hop_index=index,
             remaining_hops=state["remaining_hops"] - 1,
             timeout_s=timeout_s,
             context=_context(state),
+            may_have_run=run_context.attempt > 1,
         )
         hop = await _Hop(ports, run_context, capability, task).run()
         return RunState(hops=[*state["hops"], hop], remaining_hops=state["remaining_hops"] - 1)
@@ -73,11 +78,15 @@ class _Hop:
             )
             try:
                 await self._call()
+            except InDoubt:
+                span.set_attribute(attributes.ERROR_REASON, "IN_DOUBT")
+                raise
             except WaystationError as failure:
                 error = failure
                 span.set_attribute(attributes.ERROR_REASON, failure.reason)
             hop = self._finish(error)
             span.set_attribute(attributes.OUTCOME, hop["outcome"])
+            span.set_attribute(attributes.REPLAYED, self._is_replayed)
         self._emit_end(hop, error, time.perf_counter() - started)
         return hop
 
@@ -138,12 +147,17 @@ class _Hop:
             citations=[dataclasses.asdict(citation) for citation in self._citations],
         )
 
+    @property
+    def _is_replayed(self) -> bool:
+        return self._result is not None and self._result.is_replayed
+
     def _emit_end(self, hop: Hop, error: WaystationError | None, seconds: float) -> None:
         ended = agent_v1.HopEnded(
             hop_index=self._task.hop_index,
             capability=self._capability,
             outcome=hop["outcome"],
             usage=self._usage,
+            is_replayed=self._is_replayed,
         )
         ended.duration.FromTimedelta(timedelta(seconds=seconds))
         if error:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 INVOKE = "/waystation.capability.v1.CapabilityService/Invoke"
 REPEAT_KEY = "waystation-repeat-in-doubt"
 """Request metadata: with the value "1" an attempt in doubt is made again under its own key."""
+MAX_CALL_KEY_CHARS = 256
+"""Leaves room for the keys of effects within the call."""
 
 _Responses = AsyncIterator[capability_v1.InvokeResponse]
 
@@ -75,7 +77,7 @@ class IdempotencyInterceptor(grpc.aio.ServerInterceptor):
                     async for response in responses:
                         yield response
             return
-        check_key(key)
+        check_key(key, MAX_CALL_KEY_CHARS)
         while key in self._running:  # the caller's deadline bounds the wait
             await self._running[key].wait()
         self._running[key] = asyncio.Event()
