@@ -1,0 +1,1 @@
+"""The kill matrix: real processes are killed at every boundary while runs go on, and a witness counts the effects."""

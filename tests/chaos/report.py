@@ -1,0 +1,75 @@
+"""The matrix as a table and as JSON."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tests.chaos.matrix import Outcome
+from tests.chaos.verdict import Verdict
+
+SHOWN_FINDINGS = 5
+"""Of each cell."""
+COLUMNS = ("kills", "runs", "resumed", "asked", "failed", "duplicated", "effects lost", "runs lost", "broken")
+
+
+def total(outcomes: Sequence[Outcome], process: str = "total", boundary: str = "") -> Outcome:
+    """All outcomes as one."""
+    summed = Verdict()
+    for name in (each.name for each in dataclasses.fields(Verdict)):
+        values = [getattr(item.verdict, name) for item in outcomes]
+        setattr(summed, name, [entry for value in values for entry in value] if name == "findings" else sum(values))
+    return Outcome(
+        process,
+        boundary,
+        "",
+        kills=sum(item.kills for item in outcomes),
+        resume_s=max((item.resume_s for item in outcomes), default=0.0),
+        verdict=summed,
+        problems=[problem for item in outcomes for problem in item.problems],
+    )
+
+
+def show(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print the table, and below it what was found."""
+    table = Table(title="Kill matrix")
+    table.add_column("process")
+    table.add_column("boundary")
+    for name in (*COLUMNS, "longest resume"):
+        table.add_column(name, justify="right")
+    previous = ""
+    for item in outcomes:
+        if previous and item.process != previous:
+            table.add_section()
+        table.add_row(item.process if item.process != previous else "", *_cells(item), style=_style(item))
+        previous = item.process
+    table.add_section()
+    whole = total(outcomes)
+    table.add_row(whole.process, *_cells(whole), style=_style(whole) or "bold")
+    console.print(table)
+    for item in outcomes:
+        findings = [*item.problems, *item.verdict.findings]
+        for finding in findings[:SHOWN_FINDINGS]:
+            console.print(f"[yellow]{item.process}, {item.boundary}[/]: {escape(finding)}", highlight=False)
+        if len(findings) > SHOWN_FINDINGS:
+            console.print(f"  and {len(findings) - SHOWN_FINDINGS} more like these; --json has all")
+
+
+def to_json(outcomes: Iterable[Outcome]) -> str:
+    """The matrix as a JSON document: a list of cells and their sum."""
+    rows = [dataclasses.asdict(item) for item in outcomes]
+    return json.dumps({"cells": rows, "total": dataclasses.asdict(total(list(outcomes)))}, indent=2)
+
+
+def _cells(item: Outcome) -> list[str]:
+    verdict = item.verdict
+    numbers = (verdict.runs, verdict.resumed, verdict.asked, verdict.failed)
+    bad = (verdict.duplicated, verdict.effects_lost, verdict.runs_lost, verdict.broken)
+    return [item.boundary, str(item.kills), *map(str, numbers), *map(str, bad), f"{item.resume_s:.2f} s"]
+
+
+def _style(item: Outcome) -> str:
+    return "" if item.is_clean else "red"

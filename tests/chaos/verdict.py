@@ -1,0 +1,186 @@
+"""What became of the runs: judged from their stored events and from the witness, never from the agent's word alone."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shared.pb import agent_v1, common_v1
+from tests.chaos.counting import Effect, answer_to
+from tests.chaos.load import Tracked
+from tests.chaos.processes import STORY
+
+WITNESSED = ("tally", "outside")
+EXCUSED = ("PEER_UNAVAILABLE", "MODEL_UNAVAILABLE", "DRAINING", "DEADLINE")
+"""What a run or hop may fail with while the service that it needs is dead."""
+
+
+@dataclass
+class Verdict:
+    """What became of some runs."""
+
+    runs: int = 0
+    resumed: int = 0
+    """Runs that were taken up again at least once."""
+    asked: int = 0
+    """Runs that say that an effect is in doubt."""
+    failed: int = 0
+    """Runs, or hops of theirs, that failed for an excusable reason and say so."""
+    duplicated: int = 0
+    """Effects beyond the first of a hop."""
+    effects_lost: int = 0
+    """Hops that claim an effect that is not there, or an effect whose hop says that it failed."""
+    runs_lost: int = 0
+    """Acknowledged runs that have not ended, or ended as nobody may."""
+    broken: int = 0
+    """Runs whose events have gaps, repetitions, doubled text, or differ from what was sent."""
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, doubled or broken."""
+        return not (self.duplicated or self.effects_lost or self.runs_lost or self.broken)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of one run."""
+
+    tracked: Tracked
+    stored: Sequence[agent_v1.RunEvent]
+    effects: Sequence[Effect]
+
+    @property
+    def hops(self) -> Mapping[int, agent_v1.HopEnded]:
+        """The newest end of each hop."""
+        return {event.hop_ended.hop_index: event.hop_ended for event in self.stored if event.HasField("hop_ended")}
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the run, or a hop of it, failed."""
+        errors = [hop.error for hop in self.hops.values() if hop.HasField("error")]
+        run = self.tracked.run
+        if run and run.state == agent_v1.Run.STATE_FAILED:
+            errors.append(run.error)
+        return [common_v1.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_") for error in errors]
+
+
+def judge(everything: Iterable[Evidence], *, is_agent_killed: bool) -> Verdict:
+    """Judge runs. When only the agent was killed, nothing that others do may fail."""
+    verdict = Verdict()
+    for evidence in everything:
+        verdict.runs += 1
+        _judge_end(evidence, verdict, () if is_agent_killed else EXCUSED)
+        _judge_effects(evidence, verdict)
+        _judge_events(evidence, verdict)
+    return verdict
+
+
+def _judge_end(evidence: Evidence, verdict: Verdict, excused: Sequence[str]) -> None:
+    tracked, run, reasons = evidence.tracked, evidence.tracked.run, evidence.reasons
+    verdict.resumed += any(event.HasField("run_resumed") for event in evidence.stored)
+    if tracked.asks or "IN_DOUBT" in reasons:
+        verdict.asked += 1
+    elif run is None or not tracked.has_ended:
+        verdict.runs_lost += 1
+        last = tracked.events[-1].WhichOneof("payload") if tracked.events else "nothing"
+        verdict.findings.append(f"{_name(tracked)} has not ended; its last event is {last}")
+    elif reasons and all(reason in excused for reason in reasons):
+        verdict.failed += 1
+    elif reasons or run.state != agent_v1.Run.STATE_SUCCEEDED:
+        verdict.runs_lost += 1
+        verdict.findings.append(
+            f"{_name(tracked)} failed with {', '.join(reasons)}: {(run.error.message or run.answer)[:120]!r}"
+        )
+    elif not _is_answered(tracked, run.answer):
+        verdict.runs_lost += 1
+        verdict.findings.append(f"{_name(tracked)} succeeded with the answer {run.answer[:120]!r}")
+
+
+def _is_answered(tracked: Tracked, answer: str) -> bool:
+    match tracked.kind:
+        case "inside" | "outside":
+            return answer == answer_to(tracked.query)
+        case "story":
+            return answer == STORY
+        case "code":
+            return "42" in answer
+        case "fact":
+            return "35 days" in answer
+        case _:
+            return bool(answer)
+
+
+def _judge_effects(evidence: Evidence, verdict: Verdict) -> None:
+    counts = Counter(effect.hop_index for effect in evidence.effects)
+    for index, count in counts.items():
+        if count > 1:
+            verdict.duplicated += count - 1
+            keys = {effect.key for effect in evidence.effects if effect.hop_index == index}
+            verdict.findings.append(f"{_name(evidence.tracked)} did hop {index} {count} times under {len(keys)} key(s)")
+    for index, hop in evidence.hops.items():
+        if hop.capability not in WITNESSED:
+            continue
+        reason = common_v1.ErrorReason.Name(hop.error.reason).removeprefix("ERROR_REASON_")
+        is_failed = hop.HasField("error")
+        if not is_failed and not counts[index]:
+            verdict.effects_lost += 1
+            verdict.findings.append(
+                f"{_name(evidence.tracked)} has the answer of hop {index}, whose effect is not there"
+            )
+        if is_failed and counts[index] and reason != "IN_DOUBT":
+            verdict.effects_lost += 1
+            verdict.findings.append(
+                f"{_name(evidence.tracked)} says that hop {index} failed ({reason}), but it was done"
+            )
+
+
+def _judge_events(evidence: Evidence, verdict: Verdict) -> None:
+    faults = [*_faults_of_sequence(evidence), *_faults_of_text(evidence)]
+    if faults:
+        verdict.broken += 1
+        verdict.findings.append(f"{_name(evidence.tracked)}: {'; '.join(faults)}")
+
+
+def _faults_of_sequence(evidence: Evidence) -> Iterable[str]:
+    seen = [event.sequence for event in evidence.tracked.events]
+    if seen != list(range(1, len(seen) + 1)):
+        yield f"the events that were sent are numbered {_brief(seen)}"
+    stored = {event.sequence: event for event in evidence.stored}
+    if sorted(stored) != list(range(1, len(stored) + 1)) or len(stored) != len(evidence.stored):
+        yield f"the stored events are numbered {_brief(event.sequence for event in evidence.stored)}"
+    changed = [event.sequence for event in evidence.tracked.events if stored.get(event.sequence) != event]
+    if changed:
+        yield f"events {_brief(changed)} are not stored as they were sent"
+    ends = [
+        event.sequence
+        for event in evidence.stored
+        if event.HasField("state_changed") and event.state_changed.run.state >= agent_v1.Run.STATE_SUCCEEDED
+    ]
+    if evidence.tracked.has_ended and ends != [len(evidence.stored)]:
+        yield f"it ended at {ends} of {len(evidence.stored)} events"
+
+
+def _faults_of_text(evidence: Evidence) -> Iterable[str]:
+    run = evidence.tracked.run
+    if run is None or run.state != agent_v1.Run.STATE_SUCCEEDED:
+        return
+    attempts: dict[tuple[str, int], dict[int, str]] = defaultdict(lambda: defaultdict(str))
+    for event in evidence.stored:
+        if event.HasField("text_produced"):
+            text = event.text_produced
+            attempts[text.step, text.hop_index][text.attempt] += text.text
+    answer = attempts.get(("respond", -1)) or attempts.get(("hop", 0))
+    # a later attempt replaces the text of an earlier one
+    if answer and not evidence.reasons and evidence.tracked.kind in ("story", "inside", "outside"):
+        shown = answer[max(answer)].strip()
+        if shown != run.answer:
+            yield f"its text reads {shown[:80]!r}, its answer {run.answer[:80]!r}"
+
+
+def _brief(numbers: Iterable[int]) -> str:
+    shown = list(numbers)
+    return f"{shown[:5]}…{shown[-5:]}" if len(shown) > 10 else str(shown)
+
+
+def _name(tracked: Tracked) -> str:
+    return f"{tracked.run_id} ({tracked.query})"
