@@ -42,6 +42,18 @@ MAX_OUTCOME_BYTES = 8 * 1024 * 1024
 PRUNE_EVERY = 1_000
 """Outcomes recorded between two prunings."""
 
+_INTEND = """
+    INSERT INTO effects (key, request_digest, state, attempt, begin_time_ns) VALUES (?, ?, 'intended', ?, ?)
+    ON CONFLICT (key) DO UPDATE SET attempt = excluded.attempt, begin_time_ns = excluded.begin_time_ns
+"""
+# ids follow the order of the outcomes, of which pruning keeps the newest
+_RECORD = """
+    INSERT INTO effects (key, request_digest, state, attempt, outcome, outcome_digest, begin_time_ns, end_time_ns)
+    VALUES (?, ?, ?, 1, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET id = (SELECT max(id) + 1 FROM effects), state = excluded.state,
+        outcome = excluded.outcome, outcome_digest = excluded.outcome_digest, end_time_ns = excluded.end_time_ns
+"""
+
 EndState = Literal["done", "failed"]
 
 
@@ -118,9 +130,7 @@ class Ledger:
                 return found
             attempt = found.attempt + 1 if found else 1
             connection.execute(
-                "INSERT INTO effects (key, request_digest, state, attempt, begin_time_ns)"
-                " VALUES (?, ?, 'intended', ?, ?) ON CONFLICT (key)"
-                " DO UPDATE SET attempt = excluded.attempt, begin_time_ns = excluded.begin_time_ns",
+                _INTEND,
                 (key, digest, attempt, self._clock()),
             )
             return Fresh(attempt)
@@ -165,10 +175,7 @@ class Ledger:
             _check_size(key, outcome)
             now = self._clock()
             connection.execute(
-                "INSERT INTO effects (key, request_digest, state, attempt, outcome, outcome_digest, begin_time_ns,"
-                " end_time_ns) VALUES (?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " state = excluded.state, outcome = excluded.outcome, outcome_digest = excluded.outcome_digest,"
-                " end_time_ns = excluded.end_time_ns",
+                _RECORD,
                 (key, digest, state, outcome, hashlib.sha256(outcome).digest(), now, now),
             )
             self._until_prune -= 1
