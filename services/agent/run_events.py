@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -51,10 +51,13 @@ class _RunLog:
 
 
 class RunEvents:
-    """Takes the events of live runs and feeds their watchers. Belongs to one event loop."""
+    """Takes the events of live runs and feeds their watchers. Belongs to one event loop.
 
-    def __init__(self, store: RunStore) -> None:
-        self._store = store
+    `on_stored` hears of each run that has a new event, after the commit.
+    """
+
+    def __init__(self, store: RunStore, on_stored: Callable[[str], None] | None = None) -> None:
+        self._store, self._on_stored = store, on_stored
         self._logs: dict[str, _RunLog] = {}
 
     def open(self, run: agent_v1.Run, last_sequence: int) -> None:
@@ -157,11 +160,12 @@ class RunEvents:
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._publish, log, event, done))
         return future
 
-    @staticmethod
-    def _publish(log: _RunLog, event: agent_v1.RunEvent, done: "Future[None]") -> None:
+    def _publish(self, log: _RunLog, event: agent_v1.RunEvent, done: "Future[None]") -> None:
         error = done.exception()
         if error is None:
             log.committed.append(event)
+            if self._on_stored:
+                self._on_stored(event.run_id)
         elif log.error is None:
             logger.error("event %d of run %s was not stored: %s", event.sequence, event.run_id, error)
             log.error = error if isinstance(error, WaystationError) else None

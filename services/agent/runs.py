@@ -13,6 +13,7 @@ from typing import Any, cast
 from opentelemetry import trace
 
 from services.agent.graph import AUTO, Graph, recursion_limit
+from services.agent.lost_commits import MissingCommits
 from services.agent.nodes.call_capability import error_to_proto
 from services.agent.run_events import RunEvents
 from services.agent.run_store import RunFilter, RunStore, is_finished
@@ -68,6 +69,8 @@ class Runs:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._busy_threads: dict[str, str] = {}
         self._cancelled: dict[str, str] = {}
+        self._failures: dict[str, WaystationError] = {}
+        """Why a run that is under way is to fail."""
         self._is_draining = False
 
     @property
@@ -146,6 +149,29 @@ class Runs:
         run.update_time.CopyFrom(run.create_time)
         run.run_timeout.FromTimedelta(timedelta(seconds=request.run_timeout_s or self._settings.run_timeout_s))
         return run
+
+    async def fail_missing(self, missing: Sequence[MissingCommits]) -> None:
+        """End the unfinished runs among those that lost commits, reason COMMITS_MISSING; what is left of them stays."""
+        for each in missing:
+            task = self._tasks.get(each.run_id)
+            if task:
+                self._failures[each.run_id] = each.error
+                task.cancel()
+                await asyncio.wait([task])
+            elif each.found:
+                run = await self._store.get(each.run_id)
+                if not is_finished(run):
+                    await self._end_failed(run, each.error)
+
+    async def _end_failed(self, run: agent_v1.Run, error: WaystationError) -> None:
+        self._events.open(run, await self._store.last_sequence(run.run_id))
+        try:
+            run.state = agent_v1.Run.STATE_FAILED
+            run.error.CopyFrom(error_to_proto(error))
+            run.end_time.GetCurrentTime()
+            await asyncio.wrap_future(self._events.emit_state(run))
+        finally:
+            self._events.close(run.run_id)
 
     async def recover(self) -> int:
         """Take up every unfinished run from its last committed step; returns how many."""
@@ -249,9 +275,11 @@ class Runs:
                 state = await self._invoke(run, run_context, is_resumed)
             _settle(run, state)
         except asyncio.CancelledError:
-            if run.run_id not in self._cancelled:
-                raise  # a drain: the run stays unfinished and goes on at the next start
-            run.state = agent_v1.Run.STATE_CANCELLED
+            error = self._failures.pop(run.run_id, None)
+            if not error:
+                if run.run_id not in self._cancelled:
+                    raise  # a drain: the run stays unfinished and goes on at the next start
+                run.state = agent_v1.Run.STATE_CANCELLED
         except TimeoutError:
             error = DeadlineExceeded(f"The run took longer than its {run_timeout_s:g} s.", remedy="Raise run_timeout.")
         except WaystationError as failure:
