@@ -31,3 +31,9 @@ class AgentSettings(Settings):
     """Runs that may be under way at once; a further one is refused."""
     max_attempts: int = Field(default=3, ge=1)
     """How often a run is taken up after a crash before it counts as poison."""
+    backup_interval_s: float = Field(default=3600, ge=0)
+    """Time between two backups of agent.db; one more is made at a clean stop; 0 makes none."""
+    backup_count: int = Field(default=24, ge=1)
+    """How many backups are kept."""
+    min_free_bytes: int = Field(default=64_000_000, ge=0)
+    """New runs are refused while the disk of the data folder has less room than this."""

@@ -29,6 +29,11 @@ class Salvage:
     skipped: int
     """Pages and rows that could not be read or belonged nowhere."""
 
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return sum(self.rows.values())
+
 
 @dataclass(frozen=True)
 class _Column:

@@ -1,0 +1,95 @@
+"""Makes a file that can be used out of what is left of a damaged agent.db."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from services.agent.care import contents
+from shared.errors import WaystationError
+from shared.storage.backup import BackupFolder
+from shared.storage.database import Schema
+from shared.storage.integrity import ContentCheck, check_file, open_to_look
+from shared.storage.replacement import SIDE_FILES
+from shared.storage.salvage import copy_damaged, salvage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that could take the place of a damaged one."""
+
+    path: Path
+    source: str
+    """`salvage`, or the name of a backup."""
+    kept: Mapping[str, int]
+    """The newest event of each run in it, by run id."""
+    known: Mapping[str, int]
+    """The newest event of each run of which there was a trace."""
+
+
+def salvage_candidate(
+    path: Path, schemas: tuple[Schema, ...], checks: tuple[ContentCheck, ...], backups: BackupFolder
+) -> Candidate | None:
+    """Take over what can be read, without the runs that are damaged; None when that is nothing.
+
+    Finished runs that are damaged or gone come from the newest good backup. Raises `OSError` and `StorageUnavailable`.
+    """
+    damaged, target = path.with_name(f"{path.name}.damaged"), path.with_name(f"{path.name}.salvaged")
+    for leftover in (damaged, target):
+        remove_database(leftover)
+    copy_damaged(path, damaged)
+    found = salvage(damaged, target, schemas)
+    remove_database(damaged)
+    logger.warning("salvaged %s of %s, skipped %d", found.rows, path.name, found.skipped)
+    known = _clean(target, checks, backups) if found.total else {}
+    if not known or not check_file(target, is_full=True).is_good:
+        remove_database(target)
+        return None
+    with closing(open_to_look(target)) as connection:
+        return Candidate(target, "salvage", contents.newest_sequences(connection), known)
+
+
+def remove_database(path: Path) -> None:
+    """Delete a file that a repair made, with its log."""
+    for suffix in ("", *SIDE_FILES):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _clean(target: Path, checks: tuple[ContentCheck, ...], backups: BackupFolder) -> dict[str, int]:
+    """Take damaged runs out and put finished ones from the backup in; return how far runs were, damaged ones too."""
+    with closing(apsw.Connection(str(target))) as connection:
+        known = contents.seen_sequences(connection)
+        try:
+            damage = [item for check in checks for item in check(connection)]
+        except (apsw.Error, WaystationError) as error:
+            logger.warning("what was salvaged cannot be checked: %s", error)
+            return {}
+        for item in damage:
+            logger.warning("salvaged %s %s: %s", item.kind, item.id, item.text)
+        with connection:
+            contents.drop_runs(connection, [item.id for item in damage if item.kind == "run"])
+            _complete(connection, backups)
+        return known
+
+
+def _complete(connection: apsw.Connection, backups: BackupFolder) -> None:
+    backup = backups.newest_good()
+    if backup is None:
+        return
+    with closing(open_to_look(backup.path, is_single=True)) as source:
+        for run_id in sorted(contents.finished_runs(source) - contents.newest_sequences(connection).keys()):
+            for table in ("runs", "events"):
+                _take_over(source, connection, table, run_id)
+
+
+def _take_over(source: apsw.Connection, connection: apsw.Connection, table: str, run_id: str) -> None:
+    columns = [str(name) for (name,) in source.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+    rows: list[Any] = source.execute(f"SELECT * FROM {table} WHERE run_id = ?", (run_id,)).fetchall()
+    marks = ", ".join("?" * len(columns))
+    connection.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
