@@ -6,7 +6,6 @@ import functools
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -81,25 +80,25 @@ class IdempotencyInterceptor(grpc.aio.ServerInterceptor):
         while key in self._running:  # the caller's deadline bounds the wait
             await self._running[key].wait()
         self._running[key] = asyncio.Event()
+        attempt = _Attempt(self._ledger, key, _digest(request), is_waiting=not self._is_harmless)
         try:
-            async with aclosing(self._once(key, _digest(request), handle, may_repeat)) as answers:
+            async with aclosing(self._once(attempt, handle, may_repeat)) as answers:
                 async for answer in answers:
                     yield answer
         finally:
-            self._running.pop(key).set()
+            attempt.when_recorded(lambda: self._running.pop(key).set())
 
-    async def _once(self, key: str, digest: bytes, handle: Callable[[], Any], may_repeat: bool) -> Any:
-        recorded = await self._begin(key, digest, may_repeat)
+    async def _once(self, attempt: "_Attempt", handle: Callable[[], Any], may_repeat: bool) -> Any:
+        recorded = await self._begin(attempt.key, attempt.digest, may_repeat)
         if recorded:
             trace.get_current_span().set_attribute(attributes.REPLAYED, True)
             for response in _replayed(recorded):
                 yield response
             return
-        attempt = _Attempt(self._ledger, key, digest, is_waiting=not self._is_harmless)
         fault_point("during_call")
         last: capability_v1.InvokeResponse | None = None
         try:
-            with _with_transaction(attempt, EffectKeys(key)):
+            with _with_transaction(attempt, EffectKeys(attempt.key)):
                 async with aclosing(handle()) as responses:
                     async for response in responses:
                         if response.WhichOneof("output") == "result":
@@ -135,10 +134,12 @@ class _Attempt:
     """One run of the handler under a key; as a `Transaction` it is the handler's way to a common commit."""
 
     def __init__(self, ledger: Ledger, key: str, digest: bytes, *, is_waiting: bool) -> None:
-        self._ledger, self._key, self._digest, self._is_waiting = ledger, key, digest, is_waiting
+        self.key, self.digest = key, digest
+        self._ledger, self._is_waiting = ledger, is_waiting
         self._responses: list[capability_v1.InvokeResponse] = []
         self._texts: list[str] = []
         self._is_recorded = False
+        self._recording: asyncio.Future[Replay] | None = None
 
     def take(self, response: capability_v1.InvokeResponse) -> None:
         """Keep a response for the record; text that follows text is one piece."""
@@ -162,7 +163,7 @@ class _Attempt:
             fault_point("after_effect")
             return _pack(self._frames(answer.SerializeToString()))
 
-        recorded = await self._ledger.commit(self._key, self._digest, effect)
+        recorded = await self._ledger.commit(self.key, self.digest, effect)
         self._is_recorded = True
         return list(_replayed(recorded, is_replayed=False))[-1]
 
@@ -185,17 +186,25 @@ class _Attempt:
         # an outcome that cannot be stored does not cost the caller the answer: a repeated key is in doubt, or run again
         outcome = _pack(self._frames(last_frame))
         try:
-            recording = self._ledger.submit(self._key, self._digest, outcome, is_failure=is_failure)
-            if self._is_waiting:
-                await asyncio.wrap_future(recording)
-            else:
-                recording.add_done_callback(self._complain)
+            recording = self._ledger.submit(self.key, self.digest, outcome, is_failure=is_failure)
         except WaystationError as error:
-            logger.error("the outcome of %s is not recorded: %s", self._key, error)
+            logger.error("the outcome of %s is not recorded: %s", self.key, error)
+            return
+        self._recording = asyncio.wrap_future(recording)
+        self._recording.add_done_callback(self._complain)
+        if self._is_waiting:
+            await asyncio.wait([self._recording])
 
-    def _complain(self, recording: "Future[Replay]") -> None:
+    def _complain(self, recording: "asyncio.Future[Replay]") -> None:
         if not recording.cancelled() and recording.exception():
-            logger.error("the outcome of %s is not recorded: %s", self._key, recording.exception())
+            logger.error("the outcome of %s is not recorded: %s", self.key, recording.exception())
+
+    def when_recorded(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when nothing is being recorded any more."""
+        if self._recording and not self._recording.done():
+            self._recording.add_done_callback(lambda _: callback())
+        else:
+            callback()
 
     def _frames(self, last: bytes) -> Iterator[bytes]:
         self._join_texts()
