@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from services.agent.arbitrator import Thresholds
-from services.agent.checkpoint.saver import open_saver
+from services.agent.checkpoint.saver import Saver
 from services.agent.checkpoint.tables import SCHEMA as CHECKPOINTS
 from services.agent.control_peer import ControlPeer
 from services.agent.graph import Limits, build_graph
@@ -108,8 +108,7 @@ async def _build(
         settings.hop_timeout_s,
         settings.respond_timeout_s,
     )
-    saver = await stack.enter_async_context(open_saver(folder / "checkpoints.db"))
-    graph = build_graph(ports, limits, saver)
+    graph = build_graph(ports, limits, Saver(database))
     runs = Runs(graph, store, events, settings)
     workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
     # what is abstract here is not built yet, and answers NOT_BUILT

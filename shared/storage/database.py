@@ -209,10 +209,10 @@ class Database:
 
     def _is_adopted(self, connection: apsw.Connection) -> bool:
         adopted = {table: columns for schema in self._schemas for table, columns in schema.adopts.items()}
-        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
         return all(
-            adopted.get(name, {None}) <= {column for (column,) in connection.execute(_COLUMNS, (name,))}
-            for (name,) in tables.fetchall()
+            table in adopted and adopted[table] <= {column for (column,) in connection.execute(_COLUMNS, (table,))}
+            for table in (str(name) for (name,) in found)
         )
 
     def _connect(self) -> apsw.Connection:

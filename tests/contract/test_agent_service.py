@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from services.agent.arbitrator import Thresholds
-from services.agent.checkpoint.saver import open_saver
+from services.agent.checkpoint import tables
+from services.agent.checkpoint.saver import Saver
 from services.agent.graph import Limits, build_graph
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
@@ -156,7 +157,7 @@ async def mesh(home: Path) -> AsyncIterator[Mesh]:
 
         served = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_capability, ()))
         directory.address = served.address
-        database = Database(home / "agent.db", SCHEMA)
+        database = Database(home / "agent.db", SCHEMA, tables.SCHEMA)
         database.open()
         stack.callback(database.close)
         store = RunStore(database)
@@ -164,8 +165,7 @@ async def mesh(home: Path) -> AsyncIterator[Mesh]:
         peers = CapabilityPeers(directory)  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
         ports = Ports(router, directory, peers, events, {"low": model, "medium": model, "high": model})
-        saver = await stack.enter_async_context(open_saver(home / "checkpoints.db"))
-        graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), saver)
+        graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database))
         runs = Runs(graph, store, events, AgentSettings(home=home))
 
         def add_agent(server: grpc.aio.Server) -> None:

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 
 from services.agent.bench.measure import Measure, compared, quantile
 from services.agent.bench.stack import running_stack
-from services.agent.checkpoint.saver import open_saver
 from shared.errors import InternalError
 from shared.pb import agent_v1, common_v1
 
@@ -96,7 +96,9 @@ async def _bare_langgraph() -> tuple[float, float]:
     for source, target in zip([START, *names], [*names, END], strict=True):
         graph.add_edge(source, target)
     with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder:
-        async with open_saver(Path(folder) / "checkpoints.db") as saver:
+        async with AsyncSqliteSaver.from_conn_string(str(Path(folder) / "checkpoints.db")) as saver:
+            await saver.setup()
+            await saver.conn.execute("PRAGMA synchronous = FULL")
             compiled = graph.compile(checkpointer=saver)
 
             async def one(number: int) -> float:
