@@ -311,7 +311,7 @@ class Runs:
             resumed = agent_v1.RunResumed(attempt=run.attempt_count, cause="crash")
             if start is None:
                 resumed.checkpoint_id = str(snapshot.config["configurable"].get("checkpoint_id", ""))
-                if not snapshot.next:
+                if not snapshot.tasks:  # `next` leaves out tasks whose writes no checkpoint holds yet
                     return cast(RunState, snapshot.values)
             self._events.emit(run.run_id, resumed)
         return cast(RunState, await self._graph.ainvoke(start, config, context=run_context, durability="sync"))
