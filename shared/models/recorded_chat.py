@@ -5,14 +5,14 @@ import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, cast
 
 from shared.call_context import current_call
 from shared.errors import WaystationError
+from shared.fault_points import fault_point
 from shared.models.chat import ChatDelta, ChatMessage, ChatModel, ChatUsage, Completion
-from shared.storage.ledger import Ledger, Replay
+from shared.storage.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -98,18 +98,12 @@ class RecordedChatModel:
     def _record(self, slot: _Slot | None, completion: Completion) -> None:
         if not slot:
             return
+        fault_point("after_effect")
         usage = dataclasses.asdict(completion.usage)
         del usage["is_replayed"]
         outcome = json.dumps({"text": completion.text, "usage": usage}).encode()
-
-        def complain(recording: "Future[Replay]") -> None:
-            if not recording.cancelled() and recording.exception():
-                logger.error("the reply %s is not recorded: %s", slot.key, recording.exception())
-
-        try:
-            self._ledger.submit(slot.key, slot.digest, outcome).add_done_callback(complain)
-        except WaystationError as error:
-            logger.error("the reply %s is not recorded: %s", slot.key, error)
+        self._ledger.note(slot.key, slot.digest, outcome)
+        fault_point("after_record")
 
 
 def _slot(

@@ -6,17 +6,21 @@ are one transaction.
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 import apsw
 
-from shared.errors import IdempotencyMismatch, InvalidInput, LimitExceeded, StorageCorrupt
+from shared.errors import IdempotencyMismatch, InvalidInput, LimitExceeded, StorageCorrupt, WaystationError
 from shared.storage.database import Database, Schema, Work
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = Schema(
     "ledger",
@@ -107,6 +111,8 @@ class Ledger:
         self._retention = retention or Retention()
         self._clock = clock
         self._until_prune = PRUNE_EVERY
+        self._submitted: dict[str, Future[Replay]] = {}
+        """Outcomes on their way to the file, by key."""
 
     async def look_up(self, key: str, digest: bytes) -> Replay | None:
         """Return the key's outcome, or None. Stores nothing: for effects that may be repeated.
@@ -114,6 +120,10 @@ class Ledger:
         Raises `StorageCorrupt` when the outcome is not what was recorded.
         """
         check_key(key)
+        recording = self._submitted.get(key)
+        if recording:
+            with suppress(Exception):  # whoever recorded hears of it
+                await asyncio.shield(asyncio.wrap_future(recording))
         found = await self.database.read(lambda connection: _find(connection, key, digest))
         return found if isinstance(found, Replay) else None
 
@@ -142,15 +152,22 @@ class Ledger:
 
         Raises `LimitExceeded` when it is longer than `MAX_OUTCOME_BYTES`.
         """
-        await asyncio.wrap_future(self.submit(key, digest, outcome, is_failure=is_failure))
+        state: EndState = "failed" if is_failure else "done"
+        # a caller that is cancelled does not take its record back
+        await asyncio.shield(asyncio.wrap_future(self._submit(key, digest, lambda _: outcome, state)))
 
-    def submit(self, key: str, digest: bytes, outcome: bytes, *, is_failure: bool = False) -> "Future[Replay]":
-        """Do as `record` does, without waiting for the commit."""
+    def note(self, key: str, digest: bytes, outcome: bytes, *, is_failure: bool = False) -> None:
+        """Do as `record` does, without waiting for the commit. `look_up` waits for it; a failure is only logged."""
 
-        def work(_: apsw.Connection) -> bytes:
-            return outcome
+        def complain(recording: "Future[Replay]") -> None:
+            if not recording.cancelled() and recording.exception():
+                logger.error("the outcome of %s is not recorded: %s", key, recording.exception())
 
-        return self._submit(key, digest, work, "failed" if is_failure else "done")
+        state: EndState = "failed" if is_failure else "done"
+        try:
+            self._submit(key, digest, lambda _: outcome, state).add_done_callback(complain)
+        except WaystationError as error:
+            logger.error("the outcome of %s is not recorded: %s", key, error)
 
     async def commit(self, key: str, digest: bytes, work: Work[bytes]) -> Replay:
         """Do the effect `work`, which returns the outcome, and record that in the same transaction.
@@ -183,7 +200,9 @@ class Ledger:
                 self._prune(connection)
             return Replay(outcome, state == "failed")
 
-        return self.database.submit(transaction)
+        recording = self._submitted[key] = self.database.submit(transaction)
+        recording.add_done_callback(lambda _: self._submitted.pop(key, None))
+        return recording
 
     def _prune(self, connection: apsw.Connection) -> int:
         self._until_prune = PRUNE_EVERY

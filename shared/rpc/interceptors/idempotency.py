@@ -86,7 +86,7 @@ class IdempotencyInterceptor(grpc.aio.ServerInterceptor):
                 async for answer in answers:
                     yield answer
         finally:
-            attempt.when_recorded(lambda: self._running.pop(key).set())
+            self._running.pop(key).set()
 
     async def _once(self, attempt: "_Attempt", handle: Callable[[], Any], may_repeat: bool) -> Any:
         recorded = await self._begin(attempt.key, attempt.digest, may_repeat)
@@ -139,7 +139,6 @@ class _Attempt:
         self._responses: list[capability_v1.InvokeResponse] = []
         self._texts: list[str] = []
         self._is_recorded = False
-        self._recording: asyncio.Future[Replay] | None = None
 
     def take(self, response: capability_v1.InvokeResponse) -> None:
         """Keep a response for the record; text that follows text is one piece."""
@@ -185,26 +184,13 @@ class _Attempt:
     async def _record(self, last_frame: bytes, is_failure: bool) -> None:
         # an outcome that cannot be stored does not cost the caller the answer: a repeated key is in doubt, or run again
         outcome = _pack(self._frames(last_frame))
+        if not self._is_waiting:
+            self._ledger.note(self.key, self.digest, outcome, is_failure=is_failure)
+            return
         try:
-            recording = self._ledger.submit(self.key, self.digest, outcome, is_failure=is_failure)
+            await self._ledger.record(self.key, self.digest, outcome, is_failure=is_failure)
         except WaystationError as error:
             logger.error("the outcome of %s is not recorded: %s", self.key, error)
-            return
-        self._recording = asyncio.wrap_future(recording)
-        self._recording.add_done_callback(self._complain)
-        if self._is_waiting:
-            await asyncio.wait([self._recording])
-
-    def _complain(self, recording: "asyncio.Future[Replay]") -> None:
-        if not recording.cancelled() and recording.exception():
-            logger.error("the outcome of %s is not recorded: %s", self.key, recording.exception())
-
-    def when_recorded(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when nothing is being recorded any more."""
-        if self._recording and not self._recording.done():
-            self._recording.add_done_callback(lambda _: callback())
-        else:
-            callback()
 
     def _frames(self, last: bytes) -> Iterator[bytes]:
         self._join_texts()
