@@ -14,6 +14,8 @@ from tests.chaos.processes import Mesh, Process
 LIVE = 8
 CALL_TIMEOUT_S = 5.0
 PAUSE_S = 0.05
+KNOWN_TIMEOUT_S = 3.0
+"""Longer than a service needs from its start until the agent knows it."""
 
 QUERIES = {
     "inside": "count inside, item {}",
@@ -25,6 +27,8 @@ QUERIES = {
 }
 """The kinds of runs; each needs another service."""
 
+SERVICES = ("tally", "outside", "rag", "coding", "tools")
+"""What the agent calls."""
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
@@ -119,14 +123,26 @@ class Load:
         while True:
             await self._quota.acquire()
             await self._gate.ready.wait()
+            kind = self._rng.choice(self._kinds)
+            await self._wait_until_known(kind)
             if self.is_stopping:
                 return
             self._number += 1
-            kind = self._rng.choice(self._kinds)
             tracked = await self._start(kind, f"{self._label}-{self._number}")
             if tracked:
                 self.tracked.append(tracked)
                 await self._follow(tracked)
+
+    async def _wait_until_known(self, kind: str) -> None:
+        """Return when the agent knows a service that has just been restarted, lest it answer without it."""
+        request = agent_v1.RecommendRouteRequest(query=QUERIES[kind].format("one"))
+        end = asyncio.get_running_loop().time() + KNOWN_TIMEOUT_S
+        while self._gate.name in SERVICES and asyncio.get_running_loop().time() < end:
+            with suppress(grpc.aio.AioRpcError):
+                found = await self._stub.RecommendRoute(request, timeout=CALL_TIMEOUT_S)
+                if self._gate.name in {item.service for item in found.recommendation.candidates}:
+                    return
+            await asyncio.sleep(PAUSE_S)
 
     async def _start(self, kind: str, name: str) -> Tracked | None:
         """Ask with one request id until there is an answer; None when it never came and none is wanted any more."""

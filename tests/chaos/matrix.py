@@ -172,8 +172,8 @@ class Attack:
         number = self._rng.randint(1, self._reach())
         try:
             await self._start(f"{self._cell.boundary}:kill:{number}")
-        except Died:
-            if await self._process.wait_for_death(0) == SIGKILLED:
+        except Died as error:
+            if error.code == SIGKILLED:
                 return True
             raise
         if self._cell.boundary == "during_drain":

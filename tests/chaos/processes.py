@@ -59,6 +59,10 @@ SCRIPT: tuple[dict[str, Any], ...] = (
 class Died(Exception):
     """A process ended before it was ready."""
 
+    def __init__(self, name: str, code: int, log_end: str) -> None:
+        super().__init__(f"{name} ended with {code}: {log_end}")
+        self.code = code
+
 
 @dataclass
 class Process:
@@ -90,7 +94,7 @@ class Process:
         async with asyncio.timeout(START_TIMEOUT_S):
             while not self._says_ready():
                 if self._process.returncode is not None:
-                    raise Died(f"{self.name} ended with {self._process.returncode}: {self.log_end()}")
+                    raise Died(self.name, self._process.returncode, self.log_end())
                 await asyncio.sleep(POLL_S)
         self.start_s = time.time() - self.spawn_time_s
         self.ready.set()
