@@ -8,7 +8,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,13 +63,15 @@ async def stop_requested() -> None:
 def ready_file(home: Path, service: str, address: str) -> Iterator[None]:
     """Say in `run/<service>.json` that the process serves at `address`, while the context lasts.
 
-    Raises `StorageUnavailable` when the folder is not writable.
+    A newer process may have put its own there by the end; that one stays. Raises `StorageUnavailable` when the folder
+    is not writable.
     """
     path = home / "run" / f"{service}.json"
     partial = path.with_suffix(f".{os.getpid()}")
+    ours = json.dumps({"service": service, "pid": os.getpid(), "address": address})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"service": service, "pid": os.getpid(), "address": address}))
+        partial.write_text(ours)
         partial.replace(path)
     except OSError as error:
         raise StorageUnavailable(
@@ -80,4 +82,6 @@ def ready_file(home: Path, service: str, address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.read_text() == ours:
+                path.unlink()

@@ -1,12 +1,13 @@
 """Settings: one frozen model per process, read once from the environment and an optional waystation.toml.
 
 A field `port` of the section `agent` is looked for as `WAYSTATION_AGENT_PORT`, then `WAYSTATION_PORT`, then `port`
-under `[agent]` in waystation.toml, then `port` at its top. The file is the one named by `WAYSTATION_CONFIG`, else
-`waystation.toml` in the working folder, if there is one.
+under `[agent]` in waystation.toml, then `port` at its top, where only what every process has can stand. The file is the
+one named by `WAYSTATION_CONFIG`, else `waystation.toml` in the working folder, if there is one.
 """
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,6 +18,8 @@ from shared.errors import InvalidInput
 
 DEFAULT_DOORS = {"agent": 7410, "control": 7400, "rag": 7420, "coding": 7430, "tools": 7440, "models": 7450}
 """The port of each process; `control` also serves HTTP at 7480."""
+CLIENT_KEYS = ("address",)
+"""What a process's section may hold for its clients."""
 
 
 class Settings(BaseModel):
@@ -24,6 +27,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     section: ClassVar[str] = ""
+    is_whole: ClassVar[bool] = True
+    """False in a client's view of a process, which passes over the keys that it does not need."""
 
     home: Path = Field(default_factory=lambda: user_data_path("waystation"))
     """Where everything lives: stores, models, logs."""
@@ -63,9 +68,10 @@ class Settings(BaseModel):
     def load(cls, environ: Mapping[str, str]) -> Self:
         """Build the settings from a mapping such as `os.environ`.
 
-        Raises `InvalidInput`, which names the variable or key, when a value is malformed.
+        Raises `InvalidInput`, which names the variable or key, when a value is malformed or a key unknown.
         """
         document = _read_toml(environ)
+        _check_keys(document, cls.section, {*cls.model_fields, *CLIENT_KEYS} if cls.is_whole else None)
         values, origins = {}, {}
         for name in cls.model_fields:
             found = _find(name, cls.section, environ, document)
@@ -89,6 +95,21 @@ def _read_toml(environ: Mapping[str, str]) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"The settings file {path} cannot be read: {error}.", setting=str(path)) from None
+
+
+def _check_keys(document: Mapping[str, Any], section: str, fields: Collection[str] | None) -> None:
+    # a table that is not ours is another process's, possibly one that we have never heard of
+    top = [key for key, value in document.items() if not isinstance(value, Mapping)]
+    own = document.get(section, ()) if isinstance(document.get(section), Mapping) else ()
+    for keys, known, prefix in ((top, set(Settings.model_fields), ""), (own, fields, f"{section}.")):
+        for key in keys:
+            if known is not None and key not in known:
+                nearest = difflib.get_close_matches(key, known, n=1)
+                raise InvalidInput(
+                    f"There is no setting {prefix}{key}, which waystation.toml has.",
+                    remedy=f"Is it {nearest[0]}?" if nearest else f"There are {', '.join(sorted(known))}.",
+                    setting=f"{prefix}{key}",
+                )
 
 
 def _find(name: str, section: str, environ: Mapping[str, str], document: Mapping[str, Any]) -> tuple[str, Any] | None:

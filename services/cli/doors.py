@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, create_model
@@ -16,6 +16,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 class DoorSettings(Settings):
     """What the command needs to know of a process."""
+
+    is_whole: ClassVar[bool] = False
 
     address: str = ""
     """Where clients find it, as host:port; empty means where it says it is, or at its port on this machine."""

@@ -10,6 +10,8 @@ from typing import Any
 from shared.errors import InvalidInput
 
 DEPTH = 10
+HEADER = "query-id\tcorpus-id\tscore"
+"""First in qrels as BEIR publishes them; others leave it out."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ def read_folder(folder: Path) -> LabelledSet:
         rows: list[Any] = [json.loads(line) for line in (folder / "queries.jsonl").read_bytes().splitlines()]
         queries = {str(row["_id"]): str(row["text"]) for row in rows}
         grades: dict[str, dict[str, int]] = {}
-        for line in (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        lines = (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
+        for line in lines[1:] if lines and lines[0] == HEADER else lines:
             query, document, grade = line.split("\t")
             grades.setdefault(query, {})[document] = int(grade)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -32,6 +32,19 @@ def test_what_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
         assert json.loads(path.read_text())["address"] == "127.0.0.1:7421"
 
 
+def test_a_newer_process_keeps_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "rag.json"
+    newer = json.dumps({"service": "rag", "pid": os.getpid() + 1, "address": "127.0.0.1:7420"})
+    with ready_file(tmp_path, "rag", "127.0.0.1:7420"):
+        path.write_text(newer)
+    assert path.read_text() == newer
+
+
+def test_a_file_that_is_gone_already_is_no_mistake(tmp_path: Path) -> None:
+    with ready_file(tmp_path, "rag", "127.0.0.1:7420"):
+        (tmp_path / "run" / "rag.json").unlink()
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageUnavailable, match=r"rag\.json cannot be written") as caught:

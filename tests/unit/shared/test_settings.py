@@ -68,6 +68,28 @@ def test_a_bad_value_in_the_file_names_its_key(toml: Path) -> None:
         WordSettings.load({"WAYSTATION_CONFIG": str(toml)})
 
 
+@pytest.mark.parametrize(
+    ("content", "named", "remedy"),
+    [
+        ("[word-count]\nmost_wrods = 5\n", "word-count.most_wrods", "Is it most_words?"),
+        ("[word-count]\nprot = 5\n", "word-count.prot", "Is it port?"),
+        ("log_levle = 'INFO'\n", "log_levle", "Is it log_level?"),
+        ("most_words = 5\n", "most_words", "There are advertise_host, "),
+        ("word-count = 5\n", "word-count", "There are advertise_host, "),
+    ],
+)
+def test_an_unknown_key_stops_the_start_and_names_itself(toml: Path, content: str, named: str, remedy: str) -> None:
+    toml.write_text(content)
+    with pytest.raises(InvalidInput, match=f"no setting {named},") as caught:
+        WordSettings.load({"WAYSTATION_CONFIG": str(toml)})
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_what_other_processes_are_told_is_not_our_concern(toml: Path) -> None:
+    toml.write_text("[word-count]\naddress = 'a:1'\n[agent]\nmax_hops = 2\n[weather]\ncity = 'Rome'\n")
+    assert WordSettings.load({"WAYSTATION_CONFIG": str(toml)}).most_words == 10
+
+
 @pytest.mark.parametrize("content", [b"port = = 1", b"\xff\xfe\x00"], ids=["no TOML", "no text"])
 def test_a_file_that_is_not_toml_stops_the_start(toml: Path, content: bytes) -> None:
     toml.write_bytes(content)

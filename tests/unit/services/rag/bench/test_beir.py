@@ -23,6 +23,15 @@ def test_our_own_set_is_whole() -> None:
     assert len(labelled.corpus.splitlines()) >= 40 and len(labelled.queries) >= 40 and labelled.unanswerable
 
 
+@pytest.mark.parametrize("header", ["query-id\tcorpus-id\tscore\n", ""])
+def test_grades_are_read_with_and_without_a_header(tmp_path: Path, header: str) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text("")
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "Why?"}\n{"_id": "2", "text": "How?"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text(header + "1\td1\t2\n2\td2\t1\n")
+    assert read_folder(tmp_path).grades == {"1": {"d1": 2}, "2": {"d2": 1}}
+
+
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"corpus\.jsonl"):
         read_folder(tmp_path)
