@@ -10,7 +10,6 @@ from typing import Any
 
 import apsw
 
-from shared.errors import WaystationError
 from shared.storage.database import Database, Schema
 from shared.storage.integrity import HEADER_BYTES, MAGIC, header_problem
 from shared.storage.pages import DEFAULT_PAGE_BYTES, PageReader, Record, Value, page_bytes_of
@@ -93,7 +92,9 @@ def _merge_log(damaged: Path) -> None:
     if header_problem(damaged):
         _mend_header(damaged)
     # a log that SQLite cannot merge is left out; what was lost with it is found by comparing
-    with suppress(apsw.Error, WaystationError), closing(apsw.Connection(str(damaged))) as connection:
+    with suppress(apsw.Error), closing(apsw.Connection(str(damaged))) as connection:
+        with suppress(apsw.Error):
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchall()  # opens the log, whatever it says
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+from services.agent.care.checkpoint_check import check_checkpoints
 from services.agent.care.store_care import StoreCare
-from services.agent.checkpoint import tables as checkpoint_tables
-from services.agent.run_store import SCHEMA as RUN_SCHEMA
-from shared.storage import ledger
+from services.agent.checkpoint.tables import SCHEMA as CHECKPOINTS
+from services.agent.outbox_store import SCHEMA as OUTBOX
+from services.agent.run_rows import SCHEMA as RUNS
 from shared.storage.database import Schema
 from shared.storage.integrity import ContentCheck
+from shared.storage.ledger import SCHEMA as LEDGER
 
-SCHEMAS: tuple[Schema, ...] = (RUN_SCHEMA, checkpoint_tables.SCHEMA, ledger.SCHEMA)
-CHECKS: tuple[ContentCheck, ...] = ()
+SCHEMAS: tuple[Schema, ...] = (RUNS, CHECKPOINTS, OUTBOX, LEDGER)
+CHECKS: tuple[ContentCheck, ...] = (check_checkpoints,)
 """Those besides the check of runs and events."""
 
 

@@ -1,13 +1,13 @@
 """What agent.db holds, as far as its care must know: how far each run is, and whether its rows agree."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import apsw
 
 from services.agent.checkpoint.ownership import generation
-from services.agent.run_store import FINISHED, opened_event, opened_run
+from services.agent.run_rows import FINISHED, opened_event, opened_run
 from shared.errors import StorageCorrupt
 from shared.storage.backup import Facts
 from shared.storage.integrity import Damage
@@ -58,15 +58,22 @@ def progress(connection: apsw.Connection) -> tuple[int, dict[str, int]]:
     return int(newest), unfinished_sequences(connection)
 
 
-def lost_runs(known: Iterable[Mapping[str, int]], kept: Mapping[str, int]) -> list[LostRun]:
-    """The runs that were further, according to any of `known`, than they are in `kept`."""
+def deleted_runs(connection: apsw.Connection) -> set[str]:
+    """The ids of runs that were deleted on purpose, as far as that is remembered."""
+    return {str(run_id) for (run_id,) in _rows(connection, "SELECT run_id FROM deletions")}
+
+
+def lost_runs(
+    known: Iterable[Mapping[str, int]], kept: Mapping[str, int], deleted: Collection[str] = ()
+) -> list[LostRun]:
+    """The runs that were further, according to any of `known`, than they are in `kept`; deleted ones do not count."""
     newest: dict[str, int] = {}
     for sequences in known:
         for run_id, sequence in sequences.items():
             newest[run_id] = max(sequence, newest.get(run_id, 0))
     lost = [LostRun(run_id, sequence, kept.get(run_id, 0)) for run_id, sequence in newest.items()]
     return sorted(
-        (run for run in lost if run.run_id not in kept or run.known_sequence > run.kept_sequence),
+        (run for run in lost if run.known_sequence > kept.get(run.run_id, -1) and run.run_id not in deleted),
         key=lambda run: run.run_id,
     )
 

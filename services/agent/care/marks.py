@@ -65,6 +65,11 @@ def mark_of(connection: apsw.Connection) -> Mark:
     return Mark(generation(connection), int(number), time.time_ns(), unfinished_sequences(connection))
 
 
+def stored_mark(connection: apsw.Connection) -> Mark:
+    """As `mark_of`, for a file that may be older than marks are."""
+    return mark_of(connection) if connection.table_exists("main", "marks") else Mark(0, 0)
+
+
 def advance(connection: apsw.Connection) -> Mark:
     """Make a later mark; it counts once it is committed."""
     connection.execute("UPDATE marks SET mark = mark + 1")

@@ -1,7 +1,7 @@
 """Makes a file that can be used out of what is left of a damaged agent.db."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ class Candidate:
     """The newest event of each run in it, by run id."""
     known: Mapping[str, int]
     """The newest event of each run of which there was a trace."""
+    deleted: Collection[str] = ()
+    """Runs that it lacks because they were deleted."""
 
 
 def salvage_candidate(
@@ -52,7 +54,8 @@ def salvage_candidate(
         remove_database(target)
         return None
     with closing(open_to_look(target)) as connection:
-        return Candidate(target, "salvage", contents.newest_sequences(connection), known)
+        deleted = contents.deleted_runs(connection)
+        return Candidate(target, "salvage", contents.newest_sequences(connection), known, deleted)
 
 
 def remove_database(path: Path) -> None:
@@ -83,7 +86,8 @@ def _complete(connection: apsw.Connection, backups: BackupFolder) -> None:
     if backup is None:
         return
     with closing(open_to_look(backup.path, is_single=True)) as source:
-        for run_id in sorted(contents.finished_runs(source) - contents.newest_sequences(connection).keys()):
+        present = contents.newest_sequences(connection).keys() | contents.deleted_runs(connection)
+        for run_id in sorted(contents.finished_runs(source) - present):
             for table in ("runs", "events"):
                 _take_over(source, connection, table, run_id)
 

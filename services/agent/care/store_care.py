@@ -73,12 +73,12 @@ class StoreCare:
             self._check_present()
             if problems := self._problems():
                 self._repair(problems)
+            self._check_mark()
             database = Database(self.path, *self._schemas)
             database.open()
         except OSError as error:
             raise storage_error(error, self.path) from error
         try:
-            self._check_mark(database)
             self._mark_file.write(database.submit(marks.advance).result())
         except BaseException:
             database.close()
@@ -161,16 +161,20 @@ class StoreCare:
         try:
             verdict = check_file(self.path, is_full=is_small, timeout_s=CHECK_TIMEOUT_S)
         except StorageCorrupt as error:
-            if "is_foreign" in error.metadata:
-                return ()  # for `Database` to refuse, or to adopt
-            raise
+            if "is_foreign" not in error.metadata or self._mark_file.read():
+                raise
+            return ()  # for `Database` to refuse, or to adopt
         if not verdict.is_finished:
             logger.warning("%s is too large to be checked within %s s", self.path, CHECK_TIMEOUT_S)
         return verdict.problems
 
-    def _check_mark(self, database: Database) -> None:
-        known, stored = self._mark_file.read(), database.submit(marks.mark_of).result()
-        if known is None or stored >= known:
+    def _check_mark(self) -> None:
+        known = self._mark_file.read()
+        if known is None:
+            return
+        with _errors_of(self.path), closing(open_to_look(self.path)) as connection:
+            stored = marks.stored_mark(connection)
+        if stored >= known:
             return
         lost = contents.lost_runs([known.unfinished], stored.unfinished)
         self._note("refused", f"{self.path.name} is older than it was.", lost=[run.as_dict for run in lost])
@@ -217,7 +221,7 @@ class StoreCare:
         aside = self.path.with_name(f"{self.path.name}.{why}-{_stamp()}")
         replace_database(self.path, chosen.path, aside)
         self._mark_file.write(mark)
-        repair = Repair(chosen.source, aside, mark.generation, contents.lost_runs(known, chosen.kept))
+        repair = Repair(chosen.source, aside, mark.generation, contents.lost_runs(known, chosen.kept, chosen.deleted))
         kind = "salvaged" if chosen.source == "salvage" else "restored"
         message = (
             f"{self.path.name} is generation {mark.generation} now, from {chosen.source}; "
@@ -277,7 +281,7 @@ class StoreCare:
 def _better(salvaged: Candidate | None, restored: Candidate | None, known: list[Mapping[str, int]]) -> Candidate | None:
     """What loses fewer runs; salvage when both lose the same, since it has what is in no run."""
     candidates = [candidate for candidate in (salvaged, restored) if candidate]
-    return min(candidates, key=lambda candidate: len(contents.lost_runs(known, candidate.kept)), default=None)
+    return min(candidates, key=lambda it: len(contents.lost_runs(known, it.kept, it.deleted)), default=None)
 
 
 @contextmanager
