@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 WATCH_TIMEOUT_S = 3600.0
+PATIENCE_S = 10.0
+"""How long a call that may have been made before waits for its service: a mesh that restarts comes up together."""
+POLL_S = 0.1
 # not checked yet is not usable: a service with a lying address must never be called
 _USABLE = (control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
 
@@ -49,6 +53,12 @@ class PeerDirectory:
         """The address of its least loaded healthy instance; "" when there is none."""
         found = [item for item in self._usable() if item.descriptor.name == capability]
         return min(found, key=lambda item: item.health.in_flight).address if found else ""
+
+    def is_idempotent(self, capability: str) -> bool:
+        """Whether a second call to it does no harm; what is known of it counts while it is away, too."""
+        return any(
+            item.descriptor.is_idempotent for item in self._instances.values() if item.descriptor.name == capability
+        )
 
     def _usable(self) -> list[Instance]:
         return [item for item in self._instances.values() if item.health.state in _USABLE]
@@ -108,8 +118,8 @@ class PeerDirectory:
 class CapabilityPeers:
     """Calls capability services over gRPC; one channel an address. Close it with `close`."""
 
-    def __init__(self, directory: PeerDirectory) -> None:
-        self._directory = directory
+    def __init__(self, directory: PeerDirectory, patience_s: float = PATIENCE_S) -> None:
+        self._directory, self._patience_s = directory, patience_s
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output]:
@@ -118,11 +128,6 @@ class CapabilityPeers:
         Raises `PeerUnavailable`, `DeadlineExceeded`, or what the service raised; `InDoubt` when the call broke off
         and a second one could be a second effect.
         """
-        address = self._directory.address_of(capability)
-        if not address:
-            raise PeerUnavailable(
-                f"{capability} is not there.", remedy="`waystation services` shows who is.", peer=capability
-            )
         request = capability_v1.InvokeRequest(
             ids=common_v1.CallIds(
                 thread_id=run_context.thread_id,
@@ -137,15 +142,11 @@ class CapabilityPeers:
             budget=common_v1.Budget(remaining_hops=task.remaining_hops),
             effort=EFFORTS[task.effort],
         )
-        channel = self._channel(address)
         metadata = ((REPEAT_KEY, "1"),) if task.repeats_in_doubt else ()
-        is_idempotent = any(item.is_idempotent for item in self._directory.services() if item.name == capability)
-        has_run = task.may_have_run
+        may_have_run = task.may_have_run
         try:
-            if not is_idempotent and not has_run:
-                await _connect(channel, capability)
-                has_run = True
-            invoke = capability_v1.CapabilityServiceStub(channel).Invoke
+            invoke = capability_v1.CapabilityServiceStub(await self._reach(capability, task)).Invoke
+            may_have_run = True
             with peer_errors(capability):
                 async with _cancelled_at_exit(invoke(request, timeout=task.timeout_s, metadata=metadata)) as call:
                     async for message in call:
@@ -154,7 +155,7 @@ class CapabilityPeers:
                         if output is not None:
                             yield output
         except (PeerUnavailable, PeerProtocol, DeadlineExceeded, Cancelled) as error:
-            if is_idempotent or not has_run:
+            if not may_have_run or self._directory.is_idempotent(capability):
                 raise
             raise InDoubt(
                 f"The call to {capability} broke off ({error.message}) and its effect may have happened.",
@@ -162,6 +163,21 @@ class CapabilityPeers:
                 capability=capability,
                 idempotency_key=task.idempotency_key,
             ) from error
+
+    async def _reach(self, capability: str, task: HopTask) -> grpc.aio.Channel:
+        """A channel that is connected. Raises `PeerUnavailable`, and then nothing was sent."""
+        patience_s = self._patience_s if task.may_have_run else 0.0
+        give_up = time.monotonic() + min(patience_s, task.timeout_s)
+        while True:
+            address = self._directory.address_of(capability)
+            if address and await _is_connected(self._channel(address), task.timeout_s):
+                return self._channel(address)
+            if time.monotonic() >= give_up:
+                what = "cannot be reached" if address else "is not there"
+                raise PeerUnavailable(
+                    f"{capability} {what}.", remedy="`waystation services` shows who is.", peer=capability
+                )
+            await asyncio.sleep(POLL_S)
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
@@ -173,16 +189,16 @@ class CapabilityPeers:
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
 
-async def _connect(channel: grpc.aio.Channel, capability: str) -> None:
-    """Return when the channel is connected. Raises `PeerUnavailable` when it is not, and then nothing was sent."""
-    state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.READY:
-        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-            raise PeerUnavailable(
-                f"{capability} cannot be reached.", remedy="`waystation services` shows who is there.", peer=capability
-            )
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)
+async def _is_connected(channel: grpc.aio.Channel, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+                    return False
+                await channel.wait_for_state_change(state)
+    except TimeoutError:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -117,6 +117,9 @@ class FakeDirectory:
     def address_of(self, capability: str) -> str:
         return self.address
 
+    def is_idempotent(self, capability: str) -> bool:
+        return False
+
 
 @dataclass
 class Mesh:

@@ -1,0 +1,213 @@
+"""A hop whose call breaks off: what is in doubt is asked about, what is not is a hop that failed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from langgraph.runtime import Runtime
+
+from services.agent.nodes.call_capability import call_capability
+from services.agent.peers import CapabilityPeers
+from services.agent.ports import HopTask, Ports
+from services.agent.state import RunContext, RunState
+from shared.call_context import CallContext, EffectKeys, serving
+from shared.capability import Descriptor, Output, Result, TextDelta
+from shared.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InDoubt,
+    LimitExceeded,
+    ModelUnavailable,
+    PeerUnavailable,
+    WaystationError,
+)
+from shared.pb import agent_v1, capability_v1
+from shared.rpc.interceptors.idempotency import REPEAT_KEY
+from shared.rpc.status import status_code, to_trailers
+
+RUN = RunContext("run", "thread", "c")
+STATE = RunState(
+    query="count",
+    effort="medium",
+    hops=[],
+    remaining_hops=3,
+    decision={"capability": "counter", "action": "call"},  # type: ignore[typeddict-item]
+)
+
+
+@dataclass
+class Directory:
+    """Knows one service."""
+
+    address: str = ""
+    is_harmless: bool = False
+
+    def services(self) -> Sequence[Descriptor]:
+        return []
+
+    def address_of(self, capability: str) -> str:
+        return self.address
+
+    def is_idempotent(self, capability: str) -> bool:
+        return self.is_harmless
+
+
+@dataclass
+class Service(capability_v1.CapabilityServiceServicer):
+    """Answers, raises, or breaks off in the middle by taking its server away."""
+
+    failure: WaystationError | None = None
+    breaks: bool = False
+    server: Any = None
+    requests: list[capability_v1.InvokeRequest] = field(default_factory=list)
+    repeats: list[bool] = field(default_factory=list)
+
+    async def Invoke(self, request: capability_v1.InvokeRequest, context: Any) -> AsyncIterator[Any]:
+        self.requests.append(request)
+        self.repeats.append((REPEAT_KEY, "1") in {(key, value) for key, value in context.invocation_metadata()})
+        if self.failure:
+            await context.abort(status_code(self.failure), self.failure.message, to_trailers(self.failure))
+        if self.breaks:
+            yield capability_v1.InvokeResponse(text_delta=capability_v1.TextDelta(text="half"))
+            asyncio.create_task(self.server.stop(0))  # noqa: RUF006
+            await asyncio.Event().wait()
+        yield capability_v1.InvokeResponse(result=capability_v1.Result(text="one", is_replayed=len(self.requests) > 1))
+
+
+@asynccontextmanager
+async def calling(service: Service, *, is_idempotent: bool = False) -> AsyncIterator[CapabilityPeers]:
+    service.server = grpc.aio.server()
+    capability_v1.add_CapabilityServiceServicer_to_server(service, service.server)
+    port = service.server.add_insecure_port("127.0.0.1:0")
+    await service.server.start()
+    peers = CapabilityPeers(Directory(f"127.0.0.1:{port}", is_idempotent))  # type: ignore[arg-type]
+    try:
+        yield peers
+    finally:
+        await peers.close()
+        await service.server.stop(0)
+
+
+async def invoke(peers: CapabilityPeers, **options: Any) -> list[Output]:
+    task = HopTask("count", "medium", "thread/task/hop/0", 0, 2, options.pop("timeout_s", 5.0), **options)
+    return [output async for output in peers.invoke("counter", task, RUN)]
+
+
+async def test_a_call_that_breaks_off_is_in_doubt() -> None:
+    async with calling(Service(breaks=True)) as peers:
+        with pytest.raises(InDoubt, match="counter broke off") as caught:
+            await invoke(peers)
+    assert caught.value.metadata == {"capability": "counter", "idempotency_key": "thread/task/hop/0"}
+
+
+async def test_a_harmless_call_that_breaks_off_has_just_failed() -> None:
+    async with calling(Service(breaks=True), is_idempotent=True) as peers:
+        with pytest.raises(PeerUnavailable):
+            await invoke(peers)
+
+
+@pytest.mark.parametrize("failure", [DeadlineExceeded("late"), PeerUnavailable("its peer is away", peer="x")])
+async def test_what_leaves_the_effect_open_is_in_doubt(failure: WaystationError) -> None:
+    async with calling(Service(failure)) as peers:
+        with pytest.raises(InDoubt):
+            await invoke(peers)
+
+
+@pytest.mark.parametrize("failure", [Forbidden("no"), ModelUnavailable("away"), LimitExceeded("full")])
+async def test_what_the_service_says_of_itself_is_believed(failure: WaystationError) -> None:
+    async with calling(Service(failure)) as peers:
+        with pytest.raises(type(failure)):
+            await invoke(peers)
+
+
+@pytest.mark.parametrize(("address", "said"), [("127.0.0.1:1", "cannot be reached"), ("", "is not there")])
+async def test_what_was_not_sent_is_in_doubt_only_when_it_may_have_been_sent_before(address: str, said: str) -> None:
+    peers = CapabilityPeers(Directory(address), patience_s=0.2)  # type: ignore[arg-type]
+    with pytest.raises(PeerUnavailable, match=said):
+        await invoke(peers)
+    with pytest.raises(InDoubt, match=said):
+        await invoke(peers, may_have_run=True)
+    await peers.close()
+
+
+async def test_a_call_that_may_have_been_made_waits_for_its_service_to_come_back() -> None:
+    directory = Directory("")
+    async with calling(Service()) as peers:
+        address = peers._directory.address_of("counter")
+        waiting = CapabilityPeers(directory)  # type: ignore[arg-type]
+        call = asyncio.create_task(invoke(waiting, may_have_run=True))
+        await asyncio.sleep(0)  # it looks once, in vain
+        directory.address = address
+        assert await call == [Result("one")]
+        await waiting.close()
+
+
+async def test_the_decision_to_repeat_travels_with_the_call_and_its_key() -> None:
+    service = Service()
+    async with calling(service) as peers:
+        assert await invoke(peers) == [Result("one")]
+        assert await invoke(peers, repeats_in_doubt=True) == [Result("one", is_replayed=True)]
+    assert service.repeats == [False, True]
+    assert {request.ids.idempotency_key for request in service.requests} == {"thread/task/hop/0"}
+
+
+@dataclass
+class Capabilities:
+    """Yields a text and then raises, or a replayed result."""
+
+    failure: WaystationError | None
+    tasks: list[HopTask] = field(default_factory=list)
+
+    async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output]:
+        self.tasks.append(task)
+        yield TextDelta("half")
+        if self.failure:
+            raise self.failure
+        yield Result("whole", is_replayed=True)
+
+
+@dataclass
+class Events:
+    payloads: list[Any] = field(default_factory=list)
+
+    def emit(self, run_id: str, payload: Message) -> None:
+        self.payloads.append(payload)
+
+    def emit_text(self, run_id: str, text: str, step: str, hop_index: int) -> None:
+        pass
+
+
+async def step(capabilities: Capabilities, events: Events, attempt: int = 1) -> RunState:
+    ports = Ports(Any, Directory(), capabilities, events, {})  # type: ignore[arg-type]
+    runtime = Runtime(context=RunContext("run", "thread", "c", attempt=attempt))
+    with serving(CallContext(effect_keys=EffectKeys("thread/task"))):
+        return await call_capability(ports, 5.0)(STATE, runtime=runtime)
+
+
+async def test_doubt_leaves_the_step_and_ends_no_hop() -> None:
+    events = Events()
+    with pytest.raises(InDoubt):
+        await step(Capabilities(InDoubt("who knows")), events)
+    assert [type(payload) for payload in events.payloads] == [agent_v1.HopStarted]
+
+
+async def test_any_other_failure_is_a_hop_that_failed() -> None:
+    state = await step(Capabilities(Forbidden("no")), Events())
+    assert (state["hops"][0]["error"], state["remaining_hops"]) == ("FORBIDDEN", 2)
+
+
+async def test_a_replayed_hop_says_so_and_has_the_key_of_its_step() -> None:
+    capabilities, events = Capabilities(None), Events()
+    for attempt in (1, 2):
+        state = await step(capabilities, events, attempt)
+        assert state["hops"][0]["text"] == "whole"
+    assert [(task.idempotency_key, task.may_have_run) for task in capabilities.tasks] == [
+        ("thread/task/hop/0", False),
+        ("thread/task/hop/0", True),
+    ]
+    assert events.payloads[-1].is_replayed
