@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,7 @@ from services.cli.up_lock import holder
 from shared.errors import WaystationError
 from shared.models.manifest import DATA, ModelEntry, load_manifest
 from shared.settings import DEFAULT_DOORS
+from shared.storage.journal import Journal
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
@@ -52,6 +54,7 @@ def all_checks(environ: Mapping[str, str]) -> list[Check]:
     checks = [check_python(), check_compiler(), check_sqlite(), check_node(), check_data_folder(home), check_disk(home)]
     checks += check_ports(home, environ)
     checks += check_models(home, environ)
+    checks.append(check_store(home))
     checks.append(check_sandbox())
     return checks
 
@@ -160,6 +163,21 @@ def _check_model(home: Path, model: ModelEntry) -> Check:
         remedy = "Reinstall Waystation." if model.is_bundled else f"waystation models pull {model.name}"
         return Check(name, Verdict.BAD, f"{path} has a wrong sum", remedy)
     return Check(name, Verdict.OK, f"{model.size / 1e6:,.0f} MB, sum right")
+
+
+def check_store(home: Path) -> Check:
+    """What last happened to the agent's store: its backups, and whether it had to be repaired."""
+    journal = Journal(home / "agent" / "backups" / "journal.jsonl")
+    entries = journal.entries()
+    if not entries:
+        return Check("agent store", Verdict.OK, "nothing noted; no backup yet")
+    newest = entries[-1]
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(newest.time_ns / 1e9))
+    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(journal.counts().items()))
+    found = f"{when}: {newest.message} ({counts})"
+    if newest.kind in ("backup", "accepted"):
+        return Check("agent store", Verdict.OK, found)
+    return Check("agent store", Verdict.WARNING, found, "`waystation backup list` has the details.")
 
 
 def check_sandbox() -> Check:

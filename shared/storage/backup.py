@@ -70,7 +70,7 @@ class BackupFolder:
                 return backup
         raise NotFound(
             f"There is no backup {name!r} in {self.folder}." if name else f"There is no backup in {self.folder}.",
-            remedy="`waystation backup list` shows them.",
+            remedy=f"`waystation backup {'list` shows them' if name else 'create` makes one'}.",
             name=name,
         )
 

@@ -16,7 +16,7 @@ from services.agent.care.contents import LostRun
 from services.agent.care.marks import Mark, MarkFile
 from services.agent.care.salvaging import Candidate, remove_database, salvage_candidate
 from services.agent.checkpoint.ownership import generation, raise_generation
-from shared.errors import CommitsMissing, StorageCorrupt, WaystationError
+from shared.errors import CommitsMissing, NotFound, StorageCorrupt, WaystationError
 from shared.storage.backup import Backup, BackupFolder, Progress, copy_backup, say_nothing
 from shared.storage.database import Database, Schema, storage_error
 from shared.storage.integrity import MAGIC, ContentCheck, check_file, header_problem, open_to_look
@@ -126,10 +126,12 @@ class StoreCare:
     def accept(self) -> int:
         """Go on with the file as it is, or with a new one when there is none, as a new generation; return that.
 
-        Raises `StorageCorrupt` when the file is damaged.
+        Raises `StorageCorrupt` when the file is damaged, and `NotFound` when there never was one.
         """
         with _errors_of(self.path):
             finish_replacement(self.path)
+            if not self.path.exists() and not self._mark_file.read():
+                raise NotFound(f"There is no {self.path}.", remedy="The agent makes it when it is started first.")
             if problems := self._problems():
                 raise StorageCorrupt(
                     f"{self.path} is damaged: {problems[0]}.",
