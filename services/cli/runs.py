@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.arguments import duration, updates
 from services.cli.mesh import connect
 from services.cli.output import JsonOption, as_dict, note, out, print_json
 from services.cli.run_session import CALL_TIMEOUT_S, RunSession, say_detached, user_asker
@@ -20,8 +21,13 @@ from services.cli.transcript import state_name
 from shared.pb import agent_v1
 
 INTERRUPTED = 130
+PRUNE_TIMEOUT_S = 600.0
 Response = TypeVar("Response", bound=Message)
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="A state field to change; JSON or text; may be repeated."),
+]
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -131,9 +137,14 @@ def answer(
 
 
 @app.command()
-def history(run_id: RunId, is_json: JsonOption = False) -> None:
+def history(
+    run_id: RunId,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 50,
+    has_state: Annotated[bool, typer.Option("--state", help="With each checkpoint's state; for --json.")] = False,
+    is_json: JsonOption = False,
+) -> None:
     """List a run's checkpoints, newest first."""
-    request = agent_v1.ListCheckpointsRequest(run_id=run_id)
+    request = agent_v1.ListCheckpointsRequest(run_id=run_id, page_size=limit, has_state=has_state)
     response = _call(lambda agent: agent.ListCheckpoints(request, timeout=CALL_TIMEOUT_S))
     if is_json:
         print_json(as_dict(response))
@@ -150,30 +161,63 @@ def history(run_id: RunId, is_json: JsonOption = False) -> None:
 def fork(
     run_id: RunId,
     checkpoint_id: Annotated[str, typer.Argument(help="Where to start from; `runs history` lists them.")],
+    assignments: Assignments = None,
     is_json: JsonOption = False,
 ) -> None:
     """Start a new run, in a new thread, from a checkpoint."""
     request = agent_v1.ForkRunRequest(run_id=run_id, checkpoint_id=checkpoint_id, request_id=str(uuid.uuid4()))
+    if assignments:
+        request.updates.CopyFrom(updates(assignments))
     response = _call(lambda agent: agent.ForkRun(request, timeout=CALL_TIMEOUT_S))
     _say_run(response.run, is_json=is_json)
 
 
 @app.command()
-def prune(
-    days: Annotated[float, typer.Option(min=0, help="Delete runs that ended longer ago than this.")],
-    keep: Annotated[int, typer.Option(min=0, help="Keep at least so many of the newest.")] = 0,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be deleted, and delete nothing.")] = False,
+def edit(
+    run_id: RunId,
+    assignments: Assignments = None,
+    checkpoint_id: Annotated[
+        str, typer.Option("--checkpoint", help="Refuse when this is not the newest checkpoint any more.")
+    ] = "",
     is_json: JsonOption = False,
 ) -> None:
-    """Delete finished runs by age and count."""
+    """Change the state of a run that is paused or waits for an answer; it goes on with `runs resume`."""
+    if not assignments:
+        raise typer.BadParameter("Say what to change: --set FIELD=VALUE.")
+    request = agent_v1.UpdateStateRequest(
+        run_id=run_id, updates=updates(assignments), request_id=str(uuid.uuid4()), checkpoint_id=checkpoint_id
+    )
+    response = _call(lambda agent: agent.UpdateState(request, timeout=CALL_TIMEOUT_S))
+    if is_json:
+        print_json(as_dict(response.checkpoint))
+    else:
+        out().print(f"Run {run_id} goes on from checkpoint {response.checkpoint.checkpoint_id}.")
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="TIME", help="Only runs that ended longer ago than this, such as 30d."),
+    ] = None,
+    keep: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Keep at least so many of the newest.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
+    is_json: JsonOption = False,
+) -> None:
+    """Delete finished runs by age and count, with their events and checkpoints."""
+    if older_than is None and not keep:
+        raise typer.BadParameter("Say which: --older-than 30d, --keep 100, or both.")
     request = agent_v1.PruneRunsRequest(keep=keep, is_dry_run=dry_run)
-    request.older_than.FromTimedelta(timedelta(days=days))
-    response = _call(lambda agent: agent.PruneRuns(request, timeout=CALL_TIMEOUT_S))
+    request.older_than.FromTimedelta(older_than or timedelta())
+    response = _call(lambda agent: agent.PruneRuns(request, timeout=PRUNE_TIMEOUT_S))
     if is_json:
         print_json(as_dict(response))
         return
-    verb = "would be deleted" if dry_run else "deleted"
-    out().print(f"{response.deleted_runs} runs {verb}, {response.freed_bytes / 1e6:.1f} MB freed.")
+    runs = f"{response.deleted_runs} run{'' if response.deleted_runs == 1 else 's'}"
+    if dry_run:
+        out().print(f"{runs} would be deleted.")
+    else:
+        out().print(f"{runs} deleted, {response.freed_bytes / 1e6:.1f} MB freed.")
 
 
 def _call(call: Callable[["agent_v1.AgentServiceAsyncStub"], Awaitable[Response]]) -> Response:

@@ -54,6 +54,31 @@ class FakeAgent(agent_v1.AgentServiceServicer):
         runs = [agent_v1.Run(run_id=RUN_ID, query="why?", state=agent_v1.Run.STATE_SUCCEEDED)]
         return agent_v1.ListRunsResponse(runs=runs)
 
+    def PruneRuns(
+        self, request: agent_v1.PruneRunsRequest, context: grpc.ServicerContext
+    ) -> agent_v1.PruneRunsResponse:
+        self._enter(request, context)
+        return agent_v1.PruneRunsResponse(deleted_runs=3, freed_bytes=0 if request.is_dry_run else 2_500_000)
+
+    def ForkRun(self, request: agent_v1.ForkRunRequest, context: grpc.ServicerContext) -> agent_v1.ForkRunResponse:
+        self._enter(request, context)
+        return agent_v1.ForkRunResponse(run=agent_v1.Run(run_id="run-2", state=agent_v1.Run.STATE_PENDING))
+
+    def UpdateState(
+        self, request: agent_v1.UpdateStateRequest, context: grpc.ServicerContext
+    ) -> agent_v1.UpdateStateResponse:
+        self._enter(request, context)
+        return agent_v1.UpdateStateResponse(checkpoint=agent_v1.Checkpoint(checkpoint_id="c2", run_id=RUN_ID))
+
+    def ListCheckpoints(
+        self, request: agent_v1.ListCheckpointsRequest, context: grpc.ServicerContext
+    ) -> agent_v1.ListCheckpointsResponse:
+        self._enter(request, context)
+        checkpoint = agent_v1.Checkpoint(checkpoint_id="c1", run_id=RUN_ID, step=2, next_nodes=["respond"])
+        if request.has_state:
+            checkpoint.state.update({"query": "why?"})
+        return agent_v1.ListCheckpointsResponse(checkpoints=[checkpoint])
+
     def WatchRun(
         self, request: agent_v1.WatchRunRequest, context: grpc.ServicerContext
     ) -> Iterator[agent_v1.WatchRunResponse]:
