@@ -4,7 +4,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -84,4 +84,6 @@ def serving(call_context: CallContext) -> Iterator[CallContext]:
     try:
         yield call_context
     finally:
-        _current.reset(token)
+        # a stream whose caller is gone may be closed in another context, which never had the value
+        with suppress(ValueError):
+            _current.reset(token)

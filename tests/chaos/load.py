@@ -111,7 +111,7 @@ class Load:
         request = agent_v1.WatchRunRequest(run_id=tracked.run_id)
         events: list[agent_v1.RunEvent] = []
         try:
-            async for message in self._stub.WatchRun(request, timeout=CALL_TIMEOUT_S):
+            async for message in self._stub.WatchRun(request, timeout=CALL_TIMEOUT_S, wait_for_ready=True):
                 events.append(message.event)
                 if len(events) >= len(tracked.events) and (tracked.has_ended or tracked.asks):
                     break

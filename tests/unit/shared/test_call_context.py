@@ -3,10 +3,11 @@
 import asyncio
 import time
 import uuid
+from collections.abc import AsyncGenerator
 
 import pytest
 
-from shared.call_context import CallContext, current_call, serving
+from shared.call_context import CallContext, EffectKeys, current_call, serving
 from shared.errors import DeadlineExceeded
 
 
@@ -53,3 +54,21 @@ async def test_concurrent_tasks_do_not_see_each_others_call() -> None:
             return current_call() is call
 
     assert await asyncio.gather(serve(CallContext()), serve(CallContext())) == [True, True]
+
+
+def test_effects_have_the_same_names_in_every_attempt_of_their_work() -> None:
+    first, again = EffectKeys("thread/task"), EffectKeys("thread/task")
+    names = [first.next("hop"), first.next("chat"), first.next("hop")]
+    assert names == ["thread/task/hop/0", "thread/task/chat/0", "thread/task/hop/1"]
+    assert [again.next("chat"), again.next("hop"), again.next("hop")] == [names[1], names[0], names[2]]
+
+
+async def test_a_stream_closed_in_another_context_ends_quietly() -> None:
+    async def stream() -> AsyncGenerator[int, None]:
+        with serving(CallContext()):
+            yield 1
+
+    outputs = stream()
+    assert await asyncio.create_task(anext(outputs)) == 1
+    await outputs.aclose()  # this task's context is not the one that `serving` changed
+    assert current_call() is None
