@@ -1,7 +1,7 @@
 """Deleting and copying checkpoints; chunks that nothing refers to any more go in the same transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -92,10 +92,12 @@ def copy_thread(connection: apsw.Connection, source: str, target: str) -> None:
         raise AlreadyExists(f"Thread {target!r} has checkpoints.", remedy="Copy to a new thread.", thread_id=target)
     sql = f"INSERT INTO thread_checkpoints ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     for checkpoint in _checkpoints(connection, source):
-        connection.execute(sql, replace(checkpoint, thread_id=target).sealed().values())
+        connection.execute(sql, CheckpointRow.of((target, *checkpoint.texts[1:]), checkpoint.body).columns)
     for writes in _writes(connection, source):
-        copied = WritesRow.of((target, *writes.key[1:]), {index: (name, node) for index, name, node in writes.writes()})
-        connection.execute("INSERT INTO thread_writes VALUES (?, ?, ?, ?, ?, ?, ?)", copied.values())
+        copied = WritesRow.of(
+            (target, *writes.texts[1:]), {index: (name, node) for index, name, node in writes.writes()}
+        )
+        connection.execute("INSERT INTO thread_writes VALUES (?, ?, ?, ?, ?, ?, ?)", copied.columns)
     sql = "INSERT OR IGNORE INTO chunks SELECT ?, digest, data FROM chunks WHERE thread_id = ?"
     connection.execute(sql, (target, source))
 

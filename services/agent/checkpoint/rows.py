@@ -1,8 +1,7 @@
 """Checkpoints and pending writes as rows: put behind the fence, checked when they are read."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import apsw
 import ormsgpack
@@ -15,11 +14,12 @@ NODES = "nodes"
 """The type of a body whose channel values are nodes; any other is the stock saver's, a whole serialized checkpoint."""
 COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, parent_id, run_id, metadata, type, body, digest"
 
+_STORED = "SELECT 1 FROM thread_checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 AND checkpoint_id = ?3"
 _HEAD = "SELECT checkpoint_id FROM thread_checkpoints WHERE thread_id = ?1 AND checkpoint_ns = ?2 ORDER BY seq DESC"
 _PUT = f"""
     INSERT INTO thread_checkpoints ({COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-    WHERE (?10 IS NULL OR ?10 = (SELECT epoch FROM threads WHERE thread_id = ?1)) AND (?11 OR ?4 IS ({_HEAD} LIMIT 1))
-    ON CONFLICT DO NOTHING
+    WHERE (?10 IS NULL OR ?10 = (SELECT epoch FROM threads WHERE thread_id = ?1))
+    AND CASE WHEN ?11 THEN NOT EXISTS ({_STORED}) ELSE ?4 IS ({_HEAD} LIMIT 1) END
 """
 _PUT_WRITES = """
     INSERT INTO thread_writes SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
@@ -43,35 +43,28 @@ class CheckpointRow:
     """JSON."""
     type: str
     body: bytes
-    digest: bytes = b""
+    digest: bytes
 
-    def sealed(self) -> "CheckpointRow":
-        """The row with its digest."""
-        return replace(self, digest=self._digest())
+    @classmethod
+    def of(cls, texts: tuple[str, str, str, str | None, str | None, str, str], body: bytes) -> "CheckpointRow":
+        """The row of `body`; `texts` are all that comes before it."""
+        return cls(*texts, body, _row_digest(texts, body))
 
-    def values(self) -> tuple[str | bytes | None, ...]:
-        """The columns in their order."""
-        return (*self._fields(), self.digest)
+    @property
+    def texts(self) -> tuple[str, str, str, str | None, str | None, str, str]:
+        """All that comes before the body."""
+        ids = (self.thread_id, self.checkpoint_ns, self.checkpoint_id, self.parent_id, self.run_id)
+        return (*ids, self.metadata, self.type)
+
+    @property
+    def columns(self) -> tuple[str | bytes | None, ...]:
+        """All of it, in the order of `COLUMNS`."""
+        return (*self.texts, self.body, self.digest)
 
     def check(self) -> None:
         """Raise `StorageCorrupt` unless the row is what was stored."""
-        if self._digest() != self.digest:
+        if _row_digest(self.texts, self.body) != self.digest:
             raise corrupt(self.thread_id, self.checkpoint_id, damaged_channels(self.type, self.body))
-
-    def _fields(self) -> tuple[Any, ...]:
-        return (
-            self.thread_id,
-            self.checkpoint_ns,
-            self.checkpoint_id,
-            self.parent_id,
-            self.run_id,
-            self.metadata,
-            self.type,
-            self.body,
-        )
-
-    def _digest(self) -> bytes:
-        return _row_digest(self._fields())
 
 
 @dataclass(frozen=True)
@@ -85,28 +78,29 @@ class WritesRow:
     task_path: str
     body: bytes
     """A list of (index, channel, node)."""
-    digest: bytes = b""
+    digest: bytes
 
     @classmethod
-    def of(cls, key: tuple[str, str, str, str, str], writes: Mapping[int, tuple[str, Node]]) -> "WritesRow":
-        """The row of `writes`, by index; `key` is all that comes before the body."""
+    def of(cls, texts: tuple[str, str, str, str, str], writes: Mapping[int, tuple[str, Node]]) -> "WritesRow":
+        """The row of `writes`, by index; `texts` are all that comes before the body."""
         body = ormsgpack.packb([(index, *write) for index, write in sorted(writes.items())])
-        return cls(*key, body, _row_digest((*key, body)))
+        return cls(*texts, body, _row_digest(texts, body))
+
+    @property
+    def texts(self) -> tuple[str, str, str, str, str]:
+        """All that comes before the body."""
+        return (self.thread_id, self.checkpoint_ns, self.checkpoint_id, self.task_id, self.task_path)
+
+    @property
+    def columns(self) -> tuple[str | bytes, ...]:
+        """All of it, in the order of the table."""
+        return (*self.texts, self.body, self.digest)
 
     def writes(self) -> list[tuple[int, str, Node]]:
         """What was written, by index. Raises `StorageCorrupt` unless it is what was stored."""
-        if _row_digest((*self.key, self.body)) != self.digest:
+        if _row_digest(self.texts, self.body) != self.digest:
             raise corrupt(self.thread_id, self.checkpoint_id, damaged_channels("", self.body))
         return [(index, channel, node) for index, channel, node in ormsgpack.unpackb(self.body)]
-
-    def values(self) -> tuple[str | bytes, ...]:
-        """The columns in their order."""
-        return (*self.key, self.body, self.digest)
-
-    @property
-    def key(self) -> tuple[str, str, str, str, str]:
-        """All that comes before the body."""
-        return (self.thread_id, self.checkpoint_ns, self.checkpoint_id, self.task_id, self.task_path)
 
 
 def put_checkpoint(connection: apsw.Connection, row: CheckpointRow, epoch: int | None, may_branch: bool) -> None:
@@ -115,7 +109,7 @@ def put_checkpoint(connection: apsw.Connection, row: CheckpointRow, epoch: int |
     What is stored already is left as it is. Raises `StaleEpoch` when the thread belongs to another epoch or has moved
     on, and `AlreadyExists` when the id is taken by other content.
     """
-    connection.execute(_PUT, (*row.values(), epoch, may_branch))
+    connection.execute(_PUT, (*row.columns, epoch, may_branch))
     if connection.changes():
         return
     if epoch is not None:
@@ -145,7 +139,7 @@ def put_writes(connection: apsw.Connection, row: WritesRow, epoch: int | None, r
 
     Raises `StaleEpoch` when the thread belongs to another epoch.
     """
-    connection.execute(_PUT_WRITES, (*row.values(), epoch))
+    connection.execute(_PUT_WRITES, (*row.columns, epoch))
     if connection.changes():
         return
     if epoch is not None:
@@ -156,8 +150,8 @@ def put_writes(connection: apsw.Connection, row: WritesRow, epoch: int | None, r
         if found.task_id == row.task_id
     )
     old, new = ({index: (channel, node) for index, channel, node in each.writes()} for each in (stored, row))
-    merged = WritesRow.of(stored.key, {**old, **new} if replaces else {**new, **old})
-    connection.execute("REPLACE INTO thread_writes VALUES (?, ?, ?, ?, ?, ?, ?)", merged.values())
+    merged = WritesRow.of(stored.texts, {**old, **new} if replaces else {**new, **old})
+    connection.execute("REPLACE INTO thread_writes VALUES (?, ?, ?, ?, ?, ?, ?)", merged.columns)
 
 
 def put_chunks(connection: apsw.Connection, thread_id: str, chunks: Mapping[bytes, bytes]) -> None:
@@ -223,6 +217,5 @@ def damaged_channels(kind: str, body: bytes) -> list[str]:
         return []
 
 
-def _row_digest(fields: Sequence[str | bytes | None]) -> bytes:
-    parts = (field if isinstance(field, bytes) else b"" if field is None else field.encode() for field in fields)
-    return digest_of(b"\0".join(parts))
+def _row_digest(texts: Iterable[str | None], body: bytes) -> bytes:
+    return digest_of("\0".join([text or "" for text in texts]).encode() + body)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -88,7 +87,8 @@ class Saver(BaseCheckpointSaver[Any]):
         Raises `StaleEpoch`, `InvalidInput` (a value that cannot be serialized, by channel) and `LimitExceeded`.
         """
         put, row, digests = self._checkpoint_put(config, checkpoint, metadata)
-        await self._write(put, can_wait=False)
+        with _Span(put) as span:
+            span.report(await self._database.write(put.work, is_one_statement=put.is_one_statement))
         self._remember(row, digests)
         return thread_config(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
@@ -101,8 +101,8 @@ class Saver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """As `aput`."""
         put, row, digests = self._checkpoint_put(config, checkpoint, metadata)
-        with _span(put) as report:
-            report(self._database.submit(put.work, is_one_statement=put.is_one_statement).result())
+        with _Span(put) as span:
+            span.report(self._database.submit(put.work, is_one_statement=put.is_one_statement).result())
         self._remember(row, digests)
         return thread_config(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
@@ -113,7 +113,8 @@ class Saver(BaseCheckpointSaver[Any]):
 
         Raises `StaleEpoch`, `InvalidInput` (a value that cannot be serialized, by channel) and `LimitExceeded`.
         """
-        await self._write(self._writes_put(config, writes, task_id, task_path), can_wait=True)
+        put = self._writes_put(config, writes, task_id, task_path)
+        await self._database.write(put.work, can_wait=True, is_one_statement=put.is_one_statement)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -204,13 +205,6 @@ class Saver(BaseCheckpointSaver[Any]):
         keys = await self._database.read(lambda connection: retention.checkpoints_of_runs(connection, wanted))
         return await self._database.write(lambda connection: retention.delete_checkpoints(connection, keys, keep_heads))
 
-    async def _write(self, put: _Put, can_wait: bool) -> None:
-        if can_wait:
-            await self._database.write(put.work, can_wait=True, is_one_statement=put.is_one_statement)
-            return
-        with _span(put) as report:
-            report(await self._database.write(put.work, is_one_statement=put.is_one_statement))
-
     def _checkpoint_put(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
     ) -> tuple[_Put, CheckpointRow, frozenset[bytes]]:
@@ -219,16 +213,9 @@ class Saver(BaseCheckpointSaver[Any]):
         nodes = self._nodes(encoder, checkpoint["channel_values"].items())
         _, body = self.serde.dumps_typed({**checkpoint, "channel_values": dict(nodes)})
         full_metadata = get_checkpoint_metadata(config, metadata)
-        row = CheckpointRow(
-            thread_id,
-            checkpoint_ns,
-            checkpoint["id"],
-            parent_id,
-            full_metadata.get("run_id"),
-            _json(full_metadata),
-            NODES,
-            body,
-        ).sealed()
+        run_id = full_metadata.get("run_id")
+        ids = (thread_id, checkpoint_ns, checkpoint["id"], parent_id, run_id)
+        row = CheckpointRow.of((*ids, _json(full_metadata), NODES), body)
         epoch = config["configurable"].get("epoch")
         may_branch = _may_branch(metadata, parent_id, epoch)
         known_parent, known = self._heads.get((thread_id, checkpoint_ns), ("", frozenset()))
@@ -242,9 +229,9 @@ class Saver(BaseCheckpointSaver[Any]):
                 put_chunks(connection, thread_id, chunks)
             return self._database.batch_size
 
-        ids = {attributes.THREAD_ID: thread_id, attributes.RUN_ID: row.run_id or ""}
         size = len(body) + sum(map(len, chunks.values()))
-        return _Put(work, not chunks, size, ids), row, frozenset(encoder.chunks)
+        span_attributes = {attributes.THREAD_ID: thread_id, attributes.RUN_ID: run_id or ""}
+        return _Put(work, not chunks, size, span_attributes), row, frozenset(encoder.chunks)
 
     def _writes_put(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -322,15 +309,24 @@ def _json(metadata: CheckpointMetadata) -> str:
         raise InvalidInput(f"The metadata is not JSON: {error}.", remedy="Keep plain JSON values in it.") from error
 
 
-@contextmanager
-def _span(put: _Put) -> Iterator[Callable[[int], None]]:
-    with tracer.start_as_current_span(attributes.SPAN_CHECKPOINT_SAVE, attributes=put.span_attributes) as span:
-        started = time.perf_counter()
+class _Span:
+    """The span of a put. It is nobody's parent, so it never becomes the current one, which would cost more than it."""
 
-        def report(batch_size: int) -> None:
-            if span.is_recording():
-                span.set_attribute(attributes.CHECKPOINT_BYTES, put.size)
-                span.set_attribute(attributes.CHECKPOINT_BATCH_SIZE, batch_size)
-                span.set_attribute(attributes.CHECKPOINT_WAIT_MS, (time.perf_counter() - started) * 1e3)
+    def __init__(self, put: _Put) -> None:
+        self._put = put
+        self._span = tracer.start_span(attributes.SPAN_CHECKPOINT_SAVE, attributes=put.span_attributes)
+        self._started = time.perf_counter()
 
-        yield report
+    def __enter__(self) -> "_Span":
+        self._span.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._span.__exit__(*raised)
+
+    def report(self, batch_size: int) -> None:
+        """Say how many writes shared the commit, and how long it took."""
+        if self._span.is_recording():
+            self._span.set_attribute(attributes.CHECKPOINT_BYTES, self._put.size)
+            self._span.set_attribute(attributes.CHECKPOINT_BATCH_SIZE, batch_size)
+            self._span.set_attribute(attributes.CHECKPOINT_WAIT_MS, (time.perf_counter() - self._started) * 1e3)

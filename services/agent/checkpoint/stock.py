@@ -42,8 +42,8 @@ def import_stock(connection: apsw.Connection) -> None:
         return
     checkpoints = 0
     found: Any = connection.execute(_CHECKPOINTS)
-    for fields in found:
-        connection.execute(_INSERT, CheckpointRow(*fields).sealed().values())
+    for *texts, body in found:
+        connection.execute(_INSERT, CheckpointRow.of(texts, body).columns)
         checkpoints += 1
     columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('writes')")}
     path_column = "task_path" if "task_path" in columns else "''"
@@ -55,6 +55,6 @@ def import_stock(connection: apsw.Connection) -> None:
             paths.add(path)
             writes[index] = channel, [INLINE, kind, data, zlib.crc32(data)]
         row = WritesRow.of((*key, max(paths)), writes)
-        connection.execute("INSERT INTO thread_writes VALUES (?, ?, ?, ?, ?, ?, ?)", row.values())
+        connection.execute("INSERT INTO thread_writes VALUES (?, ?, ?, ?, ?, ?, ?)", row.columns)
     connection.execute("DROP TABLE checkpoints; DROP TABLE writes")
     log.info("Took over %d checkpoints of LangGraph's SQLite saver.", checkpoints)
