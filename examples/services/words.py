@@ -14,6 +14,7 @@ class Words:
         description="Counts the words of a text or puts them in reverse order.",
         tags=("words", "word-count", "reverse"),
         examples=("count the words: a b c", "how many words are in: to be or not", "reverse the words: one two three"),
+        is_idempotent=True,
     )
 
     async def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
