@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
 from services.agent.arbitrator import Thresholds
+from services.agent.care.agent_store import store_care
+from services.agent.care.upkeep import cared_for
 from services.agent.checkpoint.saver import Saver
-from services.agent.checkpoint.tables import SCHEMA as CHECKPOINTS
 from services.agent.control_peer import ControlPeer
+from services.agent.custody import Custodian
 from services.agent.graph import Limits, build_graph
 from services.agent.outbox import Outbox
-from services.agent.outbox_store import SCHEMA as OUTBOX
 from services.agent.outbox_store import OutboxStore, store_id
 from services.agent.peers import CapabilityPeers, PeerDirectory
 from services.agent.ports import Ports
@@ -21,7 +23,7 @@ from services.agent.router.gguf import GgufChatModel
 from services.agent.router.opening import open_router
 from services.agent.routing import LiveRouter
 from services.agent.run_events import RunEvents
-from services.agent.run_store import SCHEMA as RUNS
+from services.agent.run_retention import RunRetention
 from services.agent.run_store import RunStore
 from services.agent.runs import Runs
 from services.agent.servicer import AgentServicer, auto_workflow
@@ -30,37 +32,55 @@ from shared.capability import Descriptor
 from shared.capability.registration import Registration, registered
 from shared.capability.service import Effort
 from shared.models.chat import ChatModel, OpenAiChatModel
+from shared.models.recorded_chat import RecordedChatModel
 from shared.pb import agent_v1
 from shared.process import ready_file, run_process, stop_requested
 from shared.rpc.server import RpcServer
 from shared.storage.database import Database
+from shared.storage.health import StorageHealth
+from shared.storage.ledger import Ledger
 
 SERVICE_NAME = "waystation.agent.v1.AgentService"
 DESCRIPTOR = Descriptor("agent", "Runs workflows: recommends, decides, calls services, checkpoints.", ("agent",))
 
 
+@dataclass(frozen=True)
+class _Storage:
+    """What lives in agent.db, and what watches over it."""
+
+    database: Database
+    store: RunStore
+    events: RunEvents
+    outbox: Outbox | None
+    health: StorageHealth
+
+    def counters(self) -> dict[str, float]:
+        """What a heartbeat carries."""
+        counted = self.outbox.counters if self.outbox else {}
+        return {**counted, "storage.write_errors": self.health.write_errors}
+
+
 async def serve(settings: AgentSettings, instance_id: str) -> None:
     """Serve until the process is told to stop, then drain."""
     async with AsyncExitStack() as stack:
-        runs, servicer, outbox = await _build(settings, instance_id, stack)
+        storage = await _open_storage(settings, instance_id, stack)
+        runs, servicer = await _build(settings, storage, stack)
 
         def add(server: grpc.aio.Server) -> None:
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)
 
+        outbox = storage.outbox
         if outbox:
             await runs.fail_missing(await outbox.missing_commits())
         await runs.recover()
+        await stack.enter_async_context(_in_background(runs.recovery.run()))
+        await stack.enter_async_context(_in_background(runs.keep_pruned()))
         if outbox:
             await stack.enter_async_context(_in_background(outbox.run(runs.fail_missing)))
         server = await stack.enter_async_context(RpcServer(settings.host, settings.port, add, (SERVICE_NAME,)))
         address = f"{settings.advertise_host or settings.host}:{server.port}"
         registration = Registration(
-            settings.control_address,
-            instance_id,
-            address,
-            "agent",
-            DESCRIPTOR,
-            counters=lambda: outbox.counters if outbox else {},
+            settings.control_address, instance_id, address, "agent", DESCRIPTOR, counters=storage.counters
         )
         stack.enter_context(ready_file(settings.home, "agent", address))
         await stack.enter_async_context(registered(registration if settings.control_address else None))
@@ -68,20 +88,22 @@ async def serve(settings: AgentSettings, instance_id: str) -> None:
         await runs.drain()
 
 
-async def _build(
-    settings: AgentSettings, instance_id: str, stack: AsyncExitStack
-) -> tuple[Runs, AgentServicer, Outbox | None]:
-    folder = settings.home / "agent"
-    database = Database(folder / "agent.db", RUNS, CHECKPOINTS, OUTBOX)
-    database.open()
-    stack.callback(database.close)
-    store = RunStore(database)
+async def _open_storage(settings: AgentSettings, instance_id: str, stack: AsyncExitStack) -> _Storage:
+    care = store_care(settings.home, settings.backup_count)
+    database = await stack.enter_async_context(cared_for(care, settings.backup_interval_s))
+    health = StorageHealth(database.path, settings.min_free_bytes)
+    database.on_write_error = health.note
     outbox = None
     if settings.control_address:
-        control = ControlPeer(settings.control_address, instance_id, store_id(folder))
+        control = ControlPeer(settings.control_address, instance_id, store_id(database.path.parent))
         stack.push_async_callback(control.close)
         outbox = Outbox(OutboxStore(database), control)
-    events = RunEvents(store, outbox.note if outbox else None)
+    store = RunStore(database, Custodian(instance_id, settings.lease_s))
+    return _Storage(database, store, RunEvents(store, outbox.note if outbox else None), outbox, health)
+
+
+async def _build(settings: AgentSettings, storage: _Storage, stack: AsyncExitStack) -> tuple[Runs, AgentServicer]:
+    folder = storage.database.path.parent
     key = settings.model_api_key.get_secret_value()
     router_model = _router_model(settings, key, stack) if settings.router == "generative" else None
     router = stack.enter_context(open_router(settings.router, folder, router_model))
@@ -95,24 +117,30 @@ async def _build(
         await stack.enter_async_context(_in_background(directory.follow()))
     peers = CapabilityPeers(directory)
     stack.push_async_callback(peers.close)
-    model = OpenAiChatModel(settings.model_url, settings.model_name, key)
-    small_model = OpenAiChatModel(settings.model_url, settings.low_effort_model_name, key)
-    stack.push_async_callback(model.close)
-    stack.push_async_callback(small_model.close)
     live_router = LiveRouter(router, directory.services)
-    chat_models: dict[Effort, ChatModel] = {"low": small_model, "medium": model, "high": model}
-    ports = Ports(live_router, directory, peers, events, chat_models)
+    chat_models = _chat_models(settings, key, Ledger(storage.database), stack)
+    ports = Ports(live_router, directory, peers, storage.events, chat_models)
     limits = Limits(
         Thresholds(settings.policy_confidence, settings.safe_confidence),
         settings.arbitrate_timeout_s,
         settings.hop_timeout_s,
         settings.respond_timeout_s,
     )
-    graph = build_graph(ports, limits, Saver(database))
-    runs = Runs(graph, store, events, settings)
+    graph = build_graph(ports, limits, Saver(storage.database))
+    retention = RunRetention(storage.database)
+    runs = Runs(graph, storage.store, storage.events, retention, settings, storage.health.admit)
     workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
     # what is abstract here is not built yet, and answers NOT_BUILT
-    return runs, AgentServicer(runs, live_router, workflow), outbox  # type: ignore[abstract]
+    return runs, AgentServicer(runs, live_router, workflow)  # type: ignore[abstract]
+
+
+def _chat_models(settings: AgentSettings, key: str, ledger: Ledger, stack: AsyncExitStack) -> dict[Effort, ChatModel]:
+    model = OpenAiChatModel(settings.model_url, settings.model_name, key)
+    small_model = OpenAiChatModel(settings.model_url, settings.low_effort_model_name, key)
+    stack.push_async_callback(model.close)
+    stack.push_async_callback(small_model.close)
+    recorded, small_recorded = RecordedChatModel(model, ledger), RecordedChatModel(small_model, ledger)
+    return {"low": small_recorded, "medium": recorded, "high": recorded}
 
 
 def _router_model(settings: AgentSettings, key: str, stack: AsyncExitStack) -> ChatModel:

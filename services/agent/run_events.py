@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from google.protobuf.message import Message
 from opentelemetry import trace
 
+from services.agent.custody import RunRecord
 from services.agent.run_store import RunStore
 from shared.errors import WaystationError
 from shared.fault_points import fault_point
@@ -39,6 +40,8 @@ class _PendingText:
 class _RunLog:
     run: agent_v1.Run
     """The run as it is now; whoever drives it changes it."""
+    epoch: int
+    """The epoch under which this process has the run."""
     sequence: int
     """The last number given out."""
     committed: list[agent_v1.RunEvent] = field(default_factory=list)
@@ -60,9 +63,10 @@ class RunEvents:
         self._store, self._on_stored = store, on_stored
         self._logs: dict[str, _RunLog] = {}
 
-    def open(self, run: agent_v1.Run, last_sequence: int) -> None:
-        """Begin to take events of a run whose newest stored event is `last_sequence`."""
-        self._logs[run.run_id] = _RunLog(run, last_sequence, attempt=max(1, run.attempt_count + 1))
+    def open(self, record: RunRecord) -> None:
+        """Begin to take events of a run in custody."""
+        run = record.run
+        self._logs[run.run_id] = _RunLog(run, run.epoch, record.last_sequence, attempt=record.takeup_count + 1)
 
     def emit(self, run_id: str, payload: Message) -> None:
         """Number, store and publish a payload of `RunEvent`."""
@@ -155,7 +159,7 @@ class RunEvents:
         )
         event.create_time.GetCurrentTime()
         getattr(event, _PAYLOADS[payload.DESCRIPTOR.full_name]).CopyFrom(payload)
-        future = self._store.append(event, run)
+        future = self._store.append(log.run.thread_id, log.epoch, event, run)
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._publish, log, event, done))
         return future

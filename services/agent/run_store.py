@@ -1,74 +1,20 @@
-"""Runs and their events in agent.db."""
+"""Runs and their events in agent.db, as the rest of the agent reads and writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
-from google.protobuf.message import DecodeError
 
-from shared.errors import NotFound, StorageCorrupt
+from services.agent import answers, custody
+from services.agent.checkpoint import ownership
+from services.agent.checkpoint.rows import head_of
+from services.agent.custody import Custodian, RunRecord
+from services.agent.run_rows import damaged, load_run, opened_event, opened_run
 from shared.pb import agent_v1
-from shared.storage.database import Database, Schema
-from shared.storage.sealed import seal, unseal
-
-SCHEMA = Schema(
-    "runs",
-    (
-        """
-    CREATE TABLE runs (
-        run_id TEXT PRIMARY KEY,
-        thread_id TEXT NOT NULL,
-        workflow TEXT NOT NULL,
-        tenant TEXT NOT NULL,
-        request_id TEXT,
-        state INTEGER NOT NULL,
-        create_ns INTEGER NOT NULL,
-        query TEXT NOT NULL,
-        answer TEXT NOT NULL DEFAULT '',
-        run BLOB NOT NULL
-    );
-    CREATE UNIQUE INDEX runs_by_request ON runs (tenant, request_id) WHERE request_id IS NOT NULL;
-    CREATE INDEX runs_by_time ON runs (create_ns DESC, run_id);
-    CREATE INDEX runs_by_thread ON runs (thread_id, create_ns);
-    CREATE INDEX unfinished_runs ON runs (state) WHERE state < 5;
-    CREATE TABLE events (
-        run_id TEXT NOT NULL,
-        sequence INTEGER NOT NULL,
-        event BLOB NOT NULL,
-        PRIMARY KEY (run_id, sequence)
-    ) WITHOUT ROWID;
-        """,
-    ),
-)
-
-FINISHED = frozenset({agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Run.STATE_CANCELLED})
-
-
-def is_finished(run: agent_v1.Run) -> bool:
-    """Whether the run has ended for good."""
-    return run.state in FINISHED
-
-
-def opened_run(sealed: bytes) -> agent_v1.Run:
-    """The run of a stored value. Raises `StorageCorrupt` when it is not what was written."""
-    try:
-        return agent_v1.Run.FromString(unseal(sealed, "A run"))
-    except DecodeError:
-        raise _damaged("A run") from None
-
-
-def opened_event(sealed: bytes) -> agent_v1.RunEvent:
-    """The event of a stored value. Raises `StorageCorrupt` when it is not what was written."""
-    try:
-        return agent_v1.RunEvent.FromString(unseal(sealed, "An event"))
-    except DecodeError:
-        raise _damaged("An event") from None
-
-
-def _damaged(what: str) -> StorageCorrupt:
-    return StorageCorrupt(f"{what} is damaged.", remedy="`waystation backup restore` puts the newest backup back.")
+from shared.storage.database import Database
+from shared.storage.sealed import seal
 
 
 @dataclass(frozen=True)
@@ -85,93 +31,122 @@ class RunFilter:
 
 
 class RunStore:
-    """Reads and writes agent.db. Writes return after their commit."""
+    """Reads and writes agent.db for one custodian. Writes return after their commit."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, custodian: Custodian) -> None:
+        self._database, self._custodian = database, custodian
 
-    async def add(self, run: agent_v1.Run) -> agent_v1.Run:
-        """Store a new run and return it, or return the run that has the same tenant and request id."""
+    async def admit(self, run: agent_v1.Run, trace_parent: str, is_new_thread: bool) -> RunRecord | None:
+        """See `custody.admit`."""
+        return await self._database.write(
+            lambda connection: custody.admit(connection, run, trace_parent, self._custodian, is_new_thread)
+        )
 
-        def work(connection: apsw.Connection) -> agent_v1.Run:
-            if run.request_id:
-                found = connection.execute(
-                    "SELECT run FROM runs WHERE tenant = ? AND request_id = ?", (run.tenant, run.request_id)
-                ).get
-                if found:
-                    return opened_run(found)
-            _save(connection, run)
-            return run
+    async def take_up(
+        self, run_id: str, states: Collection[agent_v1.Run.State.ValueType], is_attempt: bool = False
+    ) -> RunRecord:
+        """See `custody.take_up`."""
+        return await self._database.write(
+            lambda connection: custody.take_up(connection, run_id, self._custodian, states, is_attempt)
+        )
 
-        return await self._database.write(work)
+    async def ask_pause(self, run_id: str) -> agent_v1.Run:
+        """See `custody.ask_pause`."""
+        return await self._database.write(lambda connection: custody.ask_pause(connection, run_id))
 
-    async def by_request(self, tenant: str, request_id: str) -> agent_v1.Run | None:
-        """The run that was started with this request id, if any."""
-        sql = "SELECT run FROM runs WHERE tenant = ? AND request_id = ?"
-        blob = await self._database.read(lambda connection: connection.execute(sql, (tenant, request_id)).get)
-        return opened_run(blob) if blob else None
+    async def keep_answer(self, run_id: str, question_id: str, answer: Any, request_id: str) -> bool:
+        """See `answers.keep_answer`."""
+        return await self._database.write(
+            lambda connection: answers.keep_answer(connection, run_id, question_id, answer, request_id)
+        )
 
-    def append(self, event: agent_v1.RunEvent, run: agent_v1.Run | None = None) -> "Future[None]":
-        """Store an event, and with it the run as it is from then on."""
-        blob = seal(event.SerializeToString())
+    async def answers(self, run_id: str) -> dict[str, Any]:
+        """The answers of a run, by question id."""
+        return await self._database.read(lambda connection: answers.stored_answers(connection, run_id))
+
+    async def renew_leases(self, epochs: dict[str, int]) -> set[str]:
+        """Prolong the leases of threads (thread id to epoch); returns those that somebody else has taken over."""
+        until_ns, owner = self._custodian.lease_until_ns(), self._custodian.owner
+        return await self._database.write(lambda connection: ownership.renew(connection, owner, epochs, until_ns))
+
+    async def release_lease(self, thread_id: str, epoch: int) -> None:
+        """Give a thread up without a change to its run, which anybody may take up from now on."""
+        await self._database.write(lambda connection: ownership.release(connection, thread_id, epoch))
+
+    async def release_dead(self) -> None:
+        """Give up the threads of every other owner; only for whoever holds the lock on the data folder."""
+        sql = "UPDATE threads SET owner = '', lease_ns = 0 WHERE owner NOT IN ('', ?)"
+        owner = self._custodian.owner
+        await self._database.write(lambda connection: connection.execute(sql, (owner,)).fetchall())
+
+    def append(
+        self, thread_id: str, epoch: int, event: agent_v1.RunEvent, run: agent_v1.Run | None = None
+    ) -> "Future[None]":
+        """Store an event, and with it the run as it is from then on. Fails with `StaleEpoch` without custody."""
+        sealed = seal(event.SerializeToString())
         saved = None
         if run:
             saved = agent_v1.Run()
             saved.CopyFrom(run)
 
         def work(connection: apsw.Connection) -> None:
-            connection.execute("INSERT INTO events VALUES (?, ?, ?)", (event.run_id, event.sequence, blob))
+            custody.keep_event(connection, thread_id, epoch, event, sealed)
             if saved:
-                _save(connection, saved)
+                custody.keep_run(connection, saved)
 
         return self._database.submit(work)
 
+    async def find_request(self, tenant: str, request_id: str) -> agent_v1.Run | None:
+        """The run that was started with this request id, if any."""
+        return await self._database.read(lambda connection: custody.find_request(connection, tenant, request_id))
+
     async def get(self, run_id: str) -> agent_v1.Run:
         """Return a run. Raises `NotFound`."""
-        blob = await self._database.read(
-            lambda connection: connection.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).get
-        )
-        if blob is None:
-            raise NotFound(f"There is no run {run_id!r}.", remedy="`waystation runs list` shows them.", run_id=run_id)
-        return opened_run(blob)
+        return await self._database.read(lambda connection: load_run(connection, run_id))
 
     async def page(self, wanted: RunFilter, limit: int) -> list[tuple[int, agent_v1.Run]]:
         """The newest runs that pass the filter, each with its creation time in ns."""
         clauses, values = _clauses(wanted)
         sql = f"SELECT create_ns, run FROM runs{clauses} ORDER BY create_ns DESC, run_id LIMIT ?"
-        rows: list[Any] = await self._database.read(
-            lambda connection: connection.execute(sql, (*values, limit)).fetchall()
-        )
-        return [(create_ns, opened_run(blob)) for create_ns, blob in rows]
+        rows = await self._rows(sql, (*values, limit))
+        return [(create_ns, opened_run(sealed)) for create_ns, sealed in rows]
 
-    async def unfinished(self) -> list[agent_v1.Run]:
-        """The runs that have not ended, oldest first."""
-        sql = f"SELECT run FROM runs WHERE state < {agent_v1.Run.STATE_SUCCEEDED} ORDER BY create_ns"
-        rows: list[Any] = await self._database.read(lambda connection: connection.execute(sql).fetchall())
-        return [opened_run(blob) for (blob,) in rows]
+    async def live(self) -> list[agent_v1.Run]:
+        """The runs that some process is to drive, oldest first."""
+        sql = f"SELECT run FROM runs WHERE state < {agent_v1.Run.STATE_INPUT_REQUIRED} ORDER BY create_ns"
+        return [opened_run(sealed) for (sealed,) in await self._rows(sql)]
+
+    async def head(self, thread_id: str) -> str:
+        """The thread's newest checkpoint; "" when it has none."""
+        return await self._database.read(lambda connection: head_of(connection, thread_id, "") or "")
 
     async def thread(self, thread_id: str) -> list[agent_v1.Run]:
         """The runs of a thread, oldest first."""
-        sql = "SELECT run FROM runs WHERE thread_id = ? ORDER BY create_ns"
-        rows: list[Any] = await self._database.read(lambda connection: connection.execute(sql, (thread_id,)).fetchall())
-        return [opened_run(blob) for (blob,) in rows]
+        rows = await self._rows("SELECT run FROM runs WHERE thread_id = ? ORDER BY create_ns", (thread_id,))
+        return [opened_run(sealed) for (sealed,) in rows]
 
     async def events(self, run_id: str, after_sequence: int, limit: int) -> list[agent_v1.RunEvent]:
         """The run's next events after a sequence number. Raises `StorageCorrupt` when one is damaged or not there."""
         sql = "SELECT event FROM events WHERE run_id = ? AND sequence > ? ORDER BY sequence LIMIT ?"
-        rows: list[Any] = await self._database.read(
-            lambda connection: connection.execute(sql, (run_id, after_sequence, limit)).fetchall()
-        )
-        events = [opened_event(blob) for (blob,) in rows]
+        events = [opened_event(sealed) for (sealed,) in await self._rows(sql, (run_id, after_sequence, limit))]
         for expected, event in enumerate(events, after_sequence + 1):
             if (event.run_id, event.sequence) != (run_id, expected):
-                raise _damaged(f"Event {expected} of run {run_id}")
+                raise damaged(f"Event {expected} of run {run_id}")
         return events
 
-    async def last_sequence(self, run_id: str) -> int:
-        """The number of the run's newest event; 0 when it has none."""
-        sql = "SELECT coalesce(max(sequence), 0) FROM events WHERE run_id = ?"
-        return int(await self._database.read(lambda connection: connection.execute(sql, (run_id,)).get))
+    async def keep_shape(self, digest: str, shape: str) -> None:
+        """Remember the shape of a graph."""
+        sql = "INSERT OR IGNORE INTO graphs VALUES (?, ?)"
+        await self._database.write(lambda connection: connection.execute(sql, (digest, shape)).fetchall())
+
+    async def shape(self, digest: str) -> str | None:
+        """The shape of a graph that was in use once."""
+        sql = "SELECT shape FROM graphs WHERE digest = ?"
+        found: str | None = await self._database.read(lambda connection: connection.execute(sql, (digest,)).get)
+        return found
+
+    async def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        return await self._database.read(lambda connection: connection.execute(sql, values).fetchall())
 
 
 def _clauses(wanted: RunFilter) -> tuple[str, list[object]]:
@@ -191,25 +166,3 @@ def _clauses(wanted: RunFilter) -> tuple[str, list[object]]:
         conditions.append("(create_ns < ? OR (create_ns = ? AND run_id > ?))")
         values += [wanted.before[0], wanted.before[0], wanted.before[1]]
     return (" WHERE " + " AND ".join(conditions) if conditions else ""), values
-
-
-def _save(connection: apsw.Connection, run: agent_v1.Run) -> None:
-    connection.execute(
-        """
-        INSERT INTO runs (run_id, thread_id, workflow, tenant, request_id, state, create_ns, query, answer, run)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (run_id) DO UPDATE SET state = excluded.state, answer = excluded.answer, run = excluded.run
-        """,
-        (
-            run.run_id,
-            run.thread_id,
-            run.workflow,
-            run.tenant,
-            run.request_id or None,
-            run.state,
-            run.create_time.ToNanoseconds(),
-            run.query,
-            run.answer,
-            seal(run.SerializeToString()),
-        ),
-    )

@@ -1,134 +1,110 @@
-"""Runs: start, drive, watch, cancel, and take up again after a crash. Knows no gRPC."""
+"""What can be done with runs: start, watch, pause, resume, answer, cancel, fork, edit, prune. Knows no gRPC."""
 
 import asyncio
 import logging
-import time
-import unicodedata
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from services.agent.graph import AUTO, Graph, recursion_limit
+from services.agent.custody import wrong_state
+from services.agent.graph import Graph
 from services.agent.lost_commits import MissingCommits
-from services.agent.nodes.call_capability import error_to_proto
+from services.agent.recovery import Recovery
+from services.agent.run_driver import Cause, RunDriver
 from services.agent.run_events import RunEvents
-from services.agent.run_store import RunFilter, RunStore, is_finished
+from services.agent.run_request import RunRequest, check_request
+from services.agent.run_retention import Pruned, RunRetention
+from services.agent.run_rows import LIVE, WAITING, is_finished, is_live
+from services.agent.run_store import RunFilter, RunStore
 from services.agent.settings import AgentSettings
-from services.agent.spans import run_attributes, tracer
-from services.agent.state import RunContext, RunState, initial_state
-from shared.call_context import CallContext, serving
-from shared.capability.service import Effort
-from shared.capability.wire import EFFORTS, effort_name
+from services.agent.state_edit import checked_updates
+from shared.capability.wire import EFFORTS
 from shared.errors import (
-    AlreadyExists,
-    CrashLoop,
-    DeadlineExceeded,
+    Cancelled,
     Draining,
-    InternalError,
     InvalidInput,
     LimitExceeded,
     NotFound,
-    ThreadBusy,
-    UnknownWorkflow,
+    StaleEpoch,
     WaystationError,
-    WrongState,
 )
-from shared.fault_points import fault_point
-from shared.pb import agent_v1, common_v1
-from shared.telemetry import attributes
+from shared.pb import agent_v1
 
 logger = logging.getLogger(__name__)
 
-MAX_QUERY_BYTES = 32_768
-MAX_ID_CHARS = 128
-PERMITTED_CONTROLS = frozenset("\t\n\r")
+PRUNE_INTERVAL_S = 3600.0
 
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a caller wants."""
-
-    query: str
-    workflow: str = AUTO
-    thread_id: str = ""
-    effort: Effort = "medium"
-    tenant: str = "default"
-    request_id: str = ""
-    run_timeout_s: float | None = None
+Snapshot = Any
+"""LangGraph's `StateSnapshot`."""
 
 
 class Runs:
-    """All runs of this agent. Belongs to one event loop."""
+    """All runs of this agent. Belongs to one event loop.
 
-    def __init__(self, graph: Graph, store: RunStore, events: RunEvents, settings: AgentSettings) -> None:
-        self._graph, self._store, self._events, self._settings = graph, store, events, settings
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._busy_threads: dict[str, str] = {}
-        self._cancelled: dict[str, str] = {}
-        self._failures: dict[str, WaystationError] = {}
-        """Why a run that is under way is to fail."""
+    `admit` raises when the store should take no new run.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: RunStore,
+        events: RunEvents,
+        retention: RunRetention,
+        settings: AgentSettings,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._graph, self._store, self._events, self._retention = graph, store, events, retention
+        self._settings, self._check_store = settings, admit
+        self._driver = RunDriver(graph, store, events, settings)
+        self.recovery = Recovery(self._driver, store, settings)
         self._is_draining = False
 
     @property
     def live_count(self) -> int:
         """Runs under way."""
-        return len(self._tasks)
+        return self._driver.live_count
+
+    async def recover(self) -> None:
+        """Make ready: take up what an earlier life of the process left. See `Recovery.start`."""
+        await self._store.keep_shape(self._driver.shape.digest, self._driver.shape.to_json())
+        await self.recovery.start()
 
     async def start(self, request: RunRequest, correlation_id: str) -> tuple[agent_v1.Run, bool]:
         """Store a run and set it going; the flag says that the request id was known.
 
-        Raises `InvalidInput`, `UnknownWorkflow`, `NotFound` (thread), `ThreadBusy`, `LimitExceeded`, `Draining` or
-        `AlreadyExists` (the request id belongs to another request). Nothing is stored then.
+        Raises `InvalidInput`, `UnknownWorkflow`, `NotFound` (thread), `ThreadBusy`, `LimitExceeded`, `Draining`,
+        `StorageUnavailable`, or `AlreadyExists` (the request id belongs to another request). Nothing is stored then.
         """
         check_request(request)
+        return await self._begin(self._new_run(request, correlation_id), is_new_thread=not request.thread_id)
+
+    async def _begin(self, run: agent_v1.Run, is_new_thread: bool, cause: Cause = "") -> tuple[agent_v1.Run, bool]:
+        self._check_room()
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        with self._driver.reserved(run.run_id):
+            record = await self._store.admit(run, carrier.get("traceparent", ""), is_new_thread)
+            if record:
+                snapshot = agent_v1.Run()
+                snapshot.CopyFrom(record.run)
+                self._driver.launch(record, cause)
+                return snapshot, False
+        known = await self._store.find_request(run.tenant, run.request_id)
+        if not known:
+            raise NotFound(f"The run of request {run.request_id!r} was deleted.", remedy="Use another request id.")
+        return known, True
+
+    def _check_room(self) -> None:
         if self._is_draining:
             raise Draining("The agent is draining.", remedy="Try again when it is back.")
-        if request.thread_id and not await self._store.thread(request.thread_id):
-            raise NotFound(f"There is no thread {request.thread_id!r}.", remedy="Leave it empty to start one.")
-        run = self._new_run(request, correlation_id)
-        stored = await self._admit(run)
-        if stored.run_id != run.run_id:
-            if (stored.query, stored.workflow) != (run.query, run.workflow):
-                raise AlreadyExists(f"Request id {run.request_id!r} belongs to another request.", run_id=stored.run_id)
-            return stored, True
-        self._launch(run, last_sequence=0)
-        snapshot = agent_v1.Run()
-        snapshot.CopyFrom(run)
-        return snapshot, False
-
-    async def _admit(self, run: agent_v1.Run) -> agent_v1.Run:
-        holder = self._busy_threads.get(run.thread_id)
-        known = None
-        if holder or len(self._tasks) >= self._settings.max_live_runs:
-            known = await self._known_request(run)
-        if known:
-            return known
-        if holder:
-            raise ThreadBusy(
-                f"Thread {run.thread_id} is busy with run {holder}.", remedy="Wait for it or cancel it.", run_id=holder
-            )
-        if len(self._tasks) >= self._settings.max_live_runs:
-            limit = self._settings.max_live_runs
+        limit = self._settings.max_live_runs
+        if self._driver.live_count >= limit:
             raise LimitExceeded(f"{limit} runs are under way.", remedy="Try again in a moment.", limit=limit)
-        self._busy_threads[run.thread_id] = run.run_id
-        stored = run
-        try:
-            stored = await self._store.add(run)
-        except BaseException:
-            self._busy_threads.pop(run.thread_id, None)
-            raise
-        if stored.run_id != run.run_id:
-            self._busy_threads.pop(run.thread_id, None)
-        return stored
-
-    async def _known_request(self, run: agent_v1.Run) -> agent_v1.Run | None:
-        if not run.request_id:
-            return None
-        return await self._store.by_request(run.tenant, run.request_id)
+        self._check_store()
 
     def _new_run(self, request: RunRequest, correlation_id: str) -> agent_v1.Run:
         span = trace.get_current_span().get_span_context()
@@ -144,67 +120,151 @@ class Runs:
             correlation_id=correlation_id,
             trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
             remaining_hops=self._settings.max_hops,
+            graph_digest=self._driver.shape.digest,
         )
         run.create_time.GetCurrentTime()
         run.update_time.CopyFrom(run.create_time)
         run.run_timeout.FromTimedelta(timedelta(seconds=request.run_timeout_s or self._settings.run_timeout_s))
         return run
 
-    async def fail_missing(self, missing: Sequence[MissingCommits]) -> None:
-        """End the unfinished runs among those that lost commits, reason COMMITS_MISSING; what is left of them stays."""
-        for each in missing:
-            task = self._tasks.get(each.run_id)
-            if task:
-                self._failures[each.run_id] = each.error
-                task.cancel()
-                await asyncio.wait([task])
-            elif each.found:
-                run = await self._store.get(each.run_id)
-                if not is_finished(run):
-                    await self._end_failed(run, each.error)
+    async def pause(self, run_id: str) -> agent_v1.Run:
+        """Stop a run at its next step boundary; asked for durably before this returns.
 
-    async def _end_failed(self, run: agent_v1.Run, error: WaystationError) -> None:
-        self._events.open(run, await self._store.last_sequence(run.run_id))
-        try:
-            run.state = agent_v1.Run.STATE_FAILED
-            run.error.CopyFrom(error_to_proto(error))
-            run.end_time.GetCurrentTime()
-            await asyncio.wrap_future(self._events.emit_state(run))
-        finally:
-            self._events.close(run.run_id)
+        Raises `NotFound`, or `WrongState` for a run that waits for an answer or has ended.
+        """
+        await self._store.ask_pause(run_id)
+        self._driver.ask_pause(run_id)
+        return await self._store.get(run_id)
 
-    async def recover(self) -> int:
-        """Take up every unfinished run from its last committed step; returns how many."""
-        runs = await self._store.unfinished()
-        for run in runs:
-            run.attempt_count += 1
-            self._busy_threads[run.thread_id] = run.run_id
-            fault_point("during_recovery")
-            self._launch(run, await self._store.last_sequence(run.run_id), is_resumed=True)
-        return len(runs)
+    async def resume(self, run_id: str) -> agent_v1.Run:
+        """Go on with a run that is paused, or that nobody drives. One that is under way is returned as it is.
+
+        Raises `NotFound`, `ThreadBusy`, `GraphChanged`, `Draining`, `LimitExceeded`, or `WrongState` for a run that
+        waits for an answer or has ended.
+        """
+        run = await self._store.get(run_id)
+        if is_live(run) and self._driver.has(run_id):
+            return run
+        if run.state not in (*LIVE, agent_v1.Run.STATE_PAUSED):
+            raise wrong_state(run)
+        return await self._continue(run_id, "request" if is_live(run) else "pause")
+
+    async def answer(self, run_id: str, question_id: str, answer: Any, request_id: str) -> agent_v1.Run:
+        """Answer an open question; when it was the last one, the run goes on.
+
+        Raises `NotFound`, `WrongState` (the question is not open), or `InvalidInput` (the answer does not fit).
+        """
+        await self._store.keep_answer(run_id, question_id, answer, request_id)
+        run = await self._store.get(run_id)
+        answers = await self._store.answers(run_id)
+        is_complete = all(question.question_id in answers for question in run.questions)
+        if run.state == agent_v1.Run.STATE_INPUT_REQUIRED and is_complete and not self._driver.has(run_id):
+            return await self._continue(run_id, "answer")
+        return run
+
+    async def _continue(self, run_id: str, cause: Cause) -> agent_v1.Run:
+        self._check_room()
+        with self._driver.reserved(run_id):
+            record = await self._store.take_up(run_id, (*LIVE, *WAITING))
+            snapshot = agent_v1.Run()
+            snapshot.CopyFrom(record.run)
+            self._driver.launch(record, cause)
+        return snapshot
 
     async def cancel(self, run_id: str, message: str) -> agent_v1.Run:
         """Stop a run and what it waits for. Raises `NotFound`, or `WrongState` when it has ended otherwise."""
         run = await self._store.get(run_id)
+        verdict = Cancelled(message or "cancelled by request")
         if is_finished(run):
             if run.state == agent_v1.Run.STATE_CANCELLED:
                 return run
-            state = agent_v1.Run.State.Name(run.state)
-            raise WrongState(f"Run {run_id} has ended already.", state=state)
-        task = self._tasks.get(run_id)
-        if task:
-            self._cancelled[run_id] = message or "cancelled by request"
-            task.cancel()
-            await asyncio.wait([task])
+            raise wrong_state(run)
+        if not await self._driver.stop(run_id, verdict):
+            with self._driver.reserved(run_id):
+                record = await self._store.take_up(run_id, (*LIVE, *WAITING))
+                await self._driver.settle(record, agent_v1.Run.STATE_CANCELLED, verdict)
         return await self._store.get(run_id)
 
-    async def resume(self, run_id: str) -> agent_v1.Run:
-        """Return a run that is under way; raises `NotFound`, or `WrongState` for one that has ended."""
-        run = await self._store.get(run_id)
-        if is_finished(run):
-            state = agent_v1.Run.State.Name(run.state)
-            raise WrongState(f"Run {run_id} has ended; there is nothing to resume.", state=state)
-        return run
+    async def fail_missing(self, missing: Sequence[MissingCommits]) -> None:
+        """End the unfinished runs among those that lost commits, reason COMMITS_MISSING; what is left of them stays."""
+        for each in missing:
+            if await self._driver.stop(each.run_id, each.error) or not each.found:
+                continue
+            if not is_finished(await self._store.get(each.run_id)):
+                with self._driver.reserved(each.run_id):
+                    record = await self._store.take_up(each.run_id, (*LIVE, *WAITING))
+                    await self._driver.settle(record, agent_v1.Run.STATE_FAILED, each.error)
+
+    async def fork(
+        self, run_id: str, checkpoint_id: str, updates: Mapping[str, Any], request_id: str, correlation_id: str
+    ) -> agent_v1.Run:
+        """Start a new run, in a new thread, from a checkpoint of this one.
+
+        Raises `NotFound` (run, checkpoint), `InvalidInput` and `Forbidden` (updates), and what `start` raises.
+        """
+        source = await self._store.get(run_id)
+        checked = checked_updates(updates, self._settings.max_hops) if updates else None
+        found = await self._checkpoint(source, checkpoint_id)
+        values = found.checkpoint["channel_values"]
+        run = self._new_run(RunRequest(values.get("query", source.query), source.workflow), correlation_id)
+        run.effort, run.tenant, run.request_id = source.effort, source.tenant, request_id
+        run.graph_digest = source.graph_digest
+        known = await self._store.find_request(run.tenant, request_id) if request_id else None
+        if known:
+            return known
+        await self._plant(run, found, checked)
+        begun, _ = await self._begin(run, is_new_thread=True, cause="fork")
+        return begun
+
+    async def _plant(self, run: agent_v1.Run, found: Any, updates: Any) -> None:
+        """Make the checkpoint the first one of the run's thread."""
+        saver: Any = self._graph.checkpointer
+        config: Any = {"configurable": {"thread_id": run.thread_id, "checkpoint_ns": ""}}
+        metadata = {**found.metadata, "source": "fork", "run_id": run.run_id, "parents": {}}
+        await saver.aput(config, found.checkpoint, metadata, found.checkpoint["channel_versions"])
+        if updates:
+            await self._graph.aupdate_state(self._driver.config(run), updates)
+
+    async def update_state(self, run_id: str, updates: Mapping[str, Any], checkpoint_id: str) -> Snapshot:
+        """Change fields of a waiting run's state; returns the new snapshot. The run is paused from then on.
+
+        Raises `NotFound`, `WrongState` (the run is under way or has ended), `StaleEpoch` (another checkpoint is the
+        newest by now), `InvalidInput` and `Forbidden`.
+        """
+        checked = checked_updates(updates, self._settings.max_hops)
+        with self._driver.reserved(run_id):
+            record = await self._store.take_up(run_id, WAITING)
+            config = self._driver.config(record.run)
+            try:
+                head = await self._store.head(record.run.thread_id)
+                if checkpoint_id and checkpoint_id != head:
+                    raise StaleEpoch(
+                        f"Checkpoint {checkpoint_id} is not the newest of run {run_id} any more.",
+                        remedy=f"Look at {head} and decide again.",
+                        checkpoint_id=head,
+                    )
+                await self._graph.aupdate_state(config, checked)
+            finally:
+                record.run.ClearField("questions")
+                await self._driver.settle(record, agent_v1.Run.STATE_PAUSED)
+        return await self._graph.aget_state(config)
+
+    async def prune(self, older_than_s: float, keep: int, is_dry_run: bool) -> Pruned:
+        """See `RunRetention.prune`. Raises `InvalidInput`."""
+        if older_than_s < 0 or keep < 0:
+            raise InvalidInput("older_than and keep cannot be below 0.", field="older_than")
+        return await self._retention.prune(older_than_s, keep, is_dry_run)
+
+    async def keep_pruned(self) -> None:
+        """Prune by the settings, now and every hour, until cancelled."""
+        while True:
+            try:
+                age_s = self._settings.retention_days * 86_400
+                await self._retention.prune(age_s, keep=0)
+                await self._retention.prune(0, self._settings.retention_runs)
+            except WaystationError as error:
+                logger.error("old runs could not be deleted: %s", error)
+            await asyncio.sleep(PRUNE_INTERVAL_S)
 
     async def get(self, run_id: str) -> agent_v1.Run:
         """Return a run. Raises `NotFound`."""
@@ -225,137 +285,26 @@ class Runs:
         """See `RunEvents.watch`."""
         return self._events.watch(run_id, after_sequence)
 
-    async def checkpoints(self, run_id: str) -> AsyncIterator[Any]:
-        """The run's LangGraph state snapshots, newest first. Raises `NotFound`."""
+    async def checkpoints(self, run_id: str) -> AsyncIterator[Snapshot]:
+        """The run's state snapshots, newest first. Raises `NotFound`."""
         run = await self._store.get(run_id)
-        async for snapshot in self._graph.aget_state_history(_config(run, self._settings.max_hops)):
+        async for snapshot in self._graph.aget_state_history(self._driver.config(run)):
             if (snapshot.metadata or {}).get("run_id") == run_id:
                 yield snapshot
 
-    async def drain(self) -> None:
-        """Take no new runs and let go of those under way; they go on from their last commit at the next start."""
-        self._is_draining = True
-        for task in self._tasks.values():
-            task.cancel()
-        fault_point("during_drain")
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def _launch(self, run: agent_v1.Run, last_sequence: int, is_resumed: bool = False) -> None:
-        self._events.open(run, last_sequence)
-        task = asyncio.create_task(self._drive(run, is_resumed), name=run.run_id)
-        self._tasks[run.run_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(run.run_id, None))
-
-    async def _drive(self, run: agent_v1.Run, is_resumed: bool) -> None:
-        run_timeout_s = run.run_timeout.ToTimedelta().total_seconds()
-        call_context = CallContext(correlation_id=run.correlation_id, deadline=time.monotonic() + run_timeout_s)
-        run_context = RunContext(run.run_id, run.thread_id, run.correlation_id, run.tenant)
-        try:
-            with serving(call_context), tracer.start_as_current_span(attributes.SPAN_RUN) as span:
-                span.set_attributes(run_attributes(run_context))
-                span.set_attributes({attributes.WORKFLOW: run.workflow, attributes.EFFORT: effort_name(run.effort)})
-                run.trace_id = run.trace_id or f"{span.get_span_context().trace_id:032x}"
-                run.state = agent_v1.Run.STATE_RUNNING
-                self._events.emit_state(run)
-                await self._run_to_end(run, run_context, run_timeout_s, is_resumed)
-                if run.HasField("error"):
-                    reason = common_v1.ErrorReason.Name(run.error.reason)
-                    span.set_attribute(attributes.ERROR_REASON, reason.removeprefix("ERROR_REASON_"))
-                    span.set_status(trace.StatusCode.ERROR, run.error.message)
-        finally:
-            self._busy_threads.pop(run.thread_id, None)
-            self._events.close(run.run_id)
-
-    async def _run_to_end(
-        self, run: agent_v1.Run, run_context: RunContext, run_timeout_s: float, is_resumed: bool
-    ) -> None:
-        error: WaystationError | None = None
-        try:
-            async with asyncio.timeout(run_timeout_s):
-                state = await self._invoke(run, run_context, is_resumed)
-            _settle(run, state)
-        except asyncio.CancelledError:
-            error = self._failures.pop(run.run_id, None)
-            if not error:
-                if run.run_id not in self._cancelled:
-                    raise  # a drain: the run stays unfinished and goes on at the next start
-                run.state = agent_v1.Run.STATE_CANCELLED
-        except TimeoutError:
-            error = DeadlineExceeded(f"The run took longer than its {run_timeout_s:g} s.", remedy="Raise run_timeout.")
-        except WaystationError as failure:
-            error = failure
-        except Exception:
-            logger.exception("run %s failed", run.run_id)
-            error = InternalError("Something unforeseen happened; the agent's log has it.")
-        if error:
-            run.state = agent_v1.Run.STATE_FAILED
-            run.error.CopyFrom(error_to_proto(error))
-        if message := self._cancelled.pop(run.run_id, ""):
-            run.error.message = message
-        run.end_time.GetCurrentTime()
-        await asyncio.shield(asyncio.wrap_future(self._events.emit_state(run)))
-
-    async def _invoke(self, run: agent_v1.Run, run_context: RunContext, is_resumed: bool) -> RunState:
-        config = _config(run, self._settings.max_hops)
-        start: RunState | None = initial_state(run.query, effort_name(run.effort), self._settings.max_hops)
-        if is_resumed:
-            if run.attempt_count > self._settings.max_attempts:
-                raise CrashLoop(
-                    f"The run was taken up {run.attempt_count - 1} times and its process died each time.",
-                    remedy="Look at the agent's log; `waystation ask` again when the cause is mended.",
-                    attempts=run.attempt_count,
-                )
-            snapshot = await self._graph.aget_state(config)
-            if (snapshot.metadata or {}).get("run_id") == run.run_id:
-                start = None
-            resumed = agent_v1.RunResumed(attempt=run.attempt_count, cause="crash")
-            if start is None:
-                resumed.checkpoint_id = str(snapshot.config["configurable"].get("checkpoint_id", ""))
-                if not snapshot.tasks:  # `next` leaves out tasks whose writes no checkpoint holds yet
-                    return cast(RunState, snapshot.values)
-            self._events.emit(run.run_id, resumed)
-        return cast(RunState, await self._graph.ainvoke(start, config, context=run_context, durability="sync"))
-
-
-def check_request(request: RunRequest) -> None:
-    """Raise `InvalidInput` or `UnknownWorkflow`, naming the field and its limit."""
-    size = len(request.query.encode("utf-8", errors="surrogatepass"))
-    if not request.query.strip() or size > MAX_QUERY_BYTES:
-        raise InvalidInput(
-            f"The query has {size} bytes{'' if request.query.strip() else ' and no text'}; "
-            f"1 to {MAX_QUERY_BYTES} bytes of text are possible.",
-            field="query",
-            limit=f"{MAX_QUERY_BYTES} bytes",
-        )
-    for position, character in enumerate(request.query):
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in PERMITTED_CONTROLS:
-            raise InvalidInput(
-                f"The query has the control character U+{ord(character):04X} at position {position}.",
-                remedy="Send text; tab and newlines are fine.",
-                field="query",
+    async def _checkpoint(self, run: agent_v1.Run, checkpoint_id: str) -> Any:
+        saver: Any = self._graph.checkpointer
+        place = {"thread_id": run.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+        found = await saver.aget_tuple({"configurable": place}) if checkpoint_id else None
+        if not found or found.metadata.get("run_id") != run.run_id:
+            raise NotFound(
+                f"Run {run.run_id} has no checkpoint {checkpoint_id!r}.",
+                remedy="`waystation runs history` lists them.",
+                checkpoint_id=checkpoint_id,
             )
-    if request.workflow != AUTO:
-        raise UnknownWorkflow(f"There is no workflow {request.workflow!r}.", remedy=f"Known: {AUTO}.", known=AUTO)
-    for name in ("thread_id", "tenant", "request_id"):
-        if len(getattr(request, name)) > MAX_ID_CHARS:
-            raise InvalidInput(f"{name} is longer than {MAX_ID_CHARS} characters.", field=name, limit=MAX_ID_CHARS)
-    if request.run_timeout_s is not None and request.run_timeout_s <= 0:
-        raise InvalidInput("run_timeout must be longer than nothing.", field="run_timeout")
+        return found
 
-
-def _config(run: agent_v1.Run, max_hops: int) -> Any:
-    return {
-        "configurable": {"thread_id": run.thread_id},
-        "metadata": {"run_id": run.run_id},
-        "recursion_limit": recursion_limit(max_hops),
-    }
-
-
-def _settle(run: agent_v1.Run, state: RunState) -> None:
-    run.state = agent_v1.Run.STATE_SUCCEEDED
-    run.answer = state["answer"]
-    run.hop_count = len(state["hops"])
-    run.remaining_hops = state["remaining_hops"]
-    for hop in state["hops"]:
-        if not hop["error"]:
-            run.citations.extend(common_v1.Citation(**item) for item in hop["citations"])  # type: ignore[arg-type]
+    async def drain(self) -> None:
+        """Take no new runs; those under way stop at their next step and go on from there at the next start."""
+        self._is_draining = True
+        await self._driver.drain()

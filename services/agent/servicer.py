@@ -8,11 +8,13 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.agent.answers import json_value
 from services.agent.graph import AUTO, AUTO_DESCRIPTION
 from services.agent.nodes.recommend_route import recommendation_to_proto
 from services.agent.ports import Router
+from services.agent.run_request import RunRequest, check_request
 from services.agent.run_store import RunFilter
-from services.agent.runs import RunRequest, Runs, check_request
+from services.agent.runs import Runs
 from shared.call_context import CallContext, current_call
 from shared.capability.wire import effort_name
 from shared.errors import InvalidInput, NotFound
@@ -89,6 +91,44 @@ class AgentServicer(agent_v1.AgentServiceServicer):
         """See the contract."""
         return agent_v1.ResumeRunResponse(run=await self._runs.resume(request.run_id))
 
+    async def PauseRun(self, request: agent_v1.PauseRunRequest, context: _Context) -> agent_v1.PauseRunResponse:
+        """See the contract."""
+        return agent_v1.PauseRunResponse(run=await self._runs.pause(request.run_id))
+
+    async def AnswerQuestion(
+        self, request: agent_v1.AnswerQuestionRequest, context: _Context
+    ) -> agent_v1.AnswerQuestionResponse:
+        """See the contract."""
+        answer = json_value(request.answer)
+        run = await self._runs.answer(request.run_id, request.question_id, answer, request.request_id)
+        return agent_v1.AnswerQuestionResponse(run=run)
+
+    async def ForkRun(self, request: agent_v1.ForkRunRequest, context: _Context) -> agent_v1.ForkRunResponse:
+        """See the contract."""
+        call_context = current_call() or CallContext()
+        run = await self._runs.fork(
+            request.run_id,
+            request.checkpoint_id,
+            json_value(request.updates),
+            request.request_id,
+            call_context.correlation_id,
+        )
+        return agent_v1.ForkRunResponse(run=run)
+
+    async def UpdateState(
+        self, request: agent_v1.UpdateStateRequest, context: _Context
+    ) -> agent_v1.UpdateStateResponse:
+        """See the contract."""
+        updates = json_value(request.updates)
+        snapshot = await self._runs.update_state(request.run_id, updates, request.checkpoint_id)
+        return agent_v1.UpdateStateResponse(checkpoint=_checkpoint(snapshot, request.run_id, has_state=True))
+
+    async def PruneRuns(self, request: agent_v1.PruneRunsRequest, context: _Context) -> agent_v1.PruneRunsResponse:
+        """See the contract."""
+        older_than_s = request.older_than.ToTimedelta().total_seconds()
+        pruned = await self._runs.prune(older_than_s, request.keep, request.is_dry_run)
+        return agent_v1.PruneRunsResponse(deleted_runs=pruned.runs, freed_bytes=pruned.freed_bytes)
+
     async def ListCheckpoints(
         self, request: agent_v1.ListCheckpointsRequest, context: _Context
     ) -> agent_v1.ListCheckpointsResponse:
@@ -97,7 +137,7 @@ class AgentServicer(agent_v1.AgentServiceServicer):
         size, token = page_size(request.page_size), ""
         is_due = not request.page_token
         async for snapshot in self._runs.checkpoints(request.run_id):
-            checkpoint = _checkpoint(snapshot, request)
+            checkpoint = _checkpoint(snapshot, request.run_id, request.has_state)
             if is_due and len(checkpoints) == size:
                 token = checkpoints[-1].checkpoint_id
                 break
@@ -177,7 +217,7 @@ def _read_token(token: str) -> tuple[int, str] | None:
         raise InvalidInput("page_token is none of ours.", field="page_token") from None
 
 
-def _checkpoint(snapshot: Any, request: agent_v1.ListCheckpointsRequest) -> agent_v1.Checkpoint:
+def _checkpoint(snapshot: Any, run_id: str, has_state: bool) -> agent_v1.Checkpoint:
     parent = (snapshot.parent_config or {}).get("configurable", {})
     created = Timestamp()
     created.FromJsonString(snapshot.created_at)
@@ -185,11 +225,11 @@ def _checkpoint(snapshot: Any, request: agent_v1.ListCheckpointsRequest) -> agen
         checkpoint_id=snapshot.config["configurable"]["checkpoint_id"],
         parent_checkpoint_id=parent.get("checkpoint_id", ""),
         thread_id=snapshot.config["configurable"]["thread_id"],
-        run_id=request.run_id,
+        run_id=run_id,
         step=(snapshot.metadata or {}).get("step", 0),
         create_time=created,
         next_nodes=snapshot.next,
     )
-    if request.has_state:
+    if has_state:
         checkpoint.state.update(snapshot.values)
     return checkpoint

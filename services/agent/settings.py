@@ -37,3 +37,15 @@ class AgentSettings(Settings):
     """How many backups are kept."""
     min_free_bytes: int = Field(default=64_000_000, ge=0)
     """New runs are refused while the disk of the data folder has less room than this."""
+    lease_s: float = Field(default=15, gt=0)
+    """How long a thread belongs to this process without a renewal."""
+    sweep_interval_s: float = Field(default=1, gt=0)
+    """How often runs without a driver are looked for, and leases renewed."""
+    trial_timeout_s: float = Field(default=60, gt=0)
+    """How long a run that may have killed the process twice is tried alone."""
+    drain_timeout_s: float = Field(default=10, ge=0)
+    """How long a stopping agent waits for its runs to reach a step boundary."""
+    retention_days: float = Field(default=90, gt=0)
+    """Finished runs older than this are deleted."""
+    retention_runs: int = Field(default=20_000, ge=0)
+    """So many finished runs are kept; older ones are deleted."""

@@ -1,7 +1,10 @@
 """The state of a run: plain JSON values, versioned, small."""
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal
+
+# pydantic reads these types when a person edits a state, and on Python 3.11 only in this form
+from typing_extensions import TypedDict
 
 from shared.capability.service import Effort
 

@@ -98,6 +98,8 @@ class Database:
         self._synchronous = synchronous
         self._on_connect = on_connect
         self._vfs = vfs
+        self.on_write_error: Callable[[WaystationError], None] | None = None
+        """Hears of each transaction that the file or the disk refused."""
         self.batch_size = 0
         """How many writes share the present transaction; for a write to look at."""
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -297,6 +299,8 @@ class Database:
     def _abandon(self, batch: Sequence[_Write], error: WaystationError) -> None:
         for write in batch:
             write.error = write.error or error
+        if self.on_write_error:
+            self.on_write_error(error)
         if self._writer.in_transaction:
             with suppress(apsw.Error):
                 self._writer.execute("ROLLBACK")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
+from langgraph.types import interrupt
 
 from services.agent.ports import HopTask, Node, Ports
 from services.agent.spans import run_span
@@ -18,11 +19,15 @@ from shared.errors import InDoubt, PeerProtocol, WaystationError
 from shared.pb import agent_v1, common_v1
 from shared.telemetry import attributes
 
+REPEAT = "repeat"
+SKIP = "skip"
+"""The answers to the question what to do about an effect in doubt."""
+
 
 def call_capability(ports: Ports, timeout_s: float) -> Node:
     """Build the node: it appends to `hops` and takes one from `remaining_hops`.
 
-    A call that fails is a hop that failed; only `InDoubt` leaves the node.
+    A call that fails is a hop that failed. One that may have had its effect, and nobody knows, becomes a question.
     """
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
@@ -40,10 +45,25 @@ def call_capability(ports: Ports, timeout_s: float) -> Node:
             context=_context(state),
             may_have_run=run_context.attempt > 1,
         )
-        hop = await _Hop(ports, run_context, capability, task).run()
+        try:
+            hop = await _Hop(ports, run_context, capability, task).run()
+        except InDoubt as doubt:
+            decided = interrupt(_question(capability, doubt))  # the step ends here until there is an answer
+            again = dataclasses.replace(task, repeats_in_doubt=True)
+            attempt = _Hop(ports, run_context, capability, again)
+            hop = await attempt.run() if decided == REPEAT else attempt.give_up(doubt)
         return RunState(hops=[*state["hops"], hop], remaining_hops=state["remaining_hops"] - 1)
 
     return node
+
+
+def _question(capability: str, doubt: InDoubt) -> dict[str, object]:
+    return {
+        "text": f"{doubt.message} Do it again, which may do it twice, or go on without it?",
+        "asked_by": "in_doubt",
+        "response_schema": {"enum": [REPEAT, SKIP]},
+        "capability": capability,
+    }
 
 
 class _Hop:
@@ -56,6 +76,11 @@ class _Hop:
         self._artifacts: list[Artifact] = []
         self._citations: list[Citation] = []
         self._usage = common_v1.Usage()
+
+    def give_up(self, doubt: InDoubt) -> Hop:
+        """A hop that nobody will know the outcome of."""
+        self._emit_end(hop := self._finish(doubt), doubt, 0.0)
+        return hop
 
     async def run(self) -> Hop:
         started, error = time.perf_counter(), None

@@ -1,0 +1,81 @@
+"""Answers to a run's questions: each question is answered once, and the answer is stored before the run goes on."""
+
+import json
+from typing import Any
+
+import apsw
+import jsonschema
+from google.protobuf.json_format import MessageToDict
+
+from services.agent.custody import wrong_state
+from services.agent.run_rows import load_run
+from shared.errors import InvalidInput, WrongState
+from shared.pb import agent_v1
+
+MAX_ANSWER_BYTES = 32_768
+
+
+def keep_answer(connection: apsw.Connection, run_id: str, question_id: str, answer: Any, request_id: str) -> bool:
+    """Store the answer to an open question; False when the same request has answered it before.
+
+    Runs inside a transaction. Raises `NotFound` (run), `WrongState` (the question is not open), `InvalidInput` (the
+    answer does not fit the question's schema).
+    """
+    run = load_run(connection, run_id)
+    sql = "SELECT request_id FROM answers WHERE run_id = ? AND question_id = ?"
+    known = connection.execute(sql, (run_id, question_id)).get
+    if known is not None and known == request_id != "":
+        return False
+    question = next((item for item in run.questions if item.question_id == question_id), None)
+    if known is not None or question is None:
+        if run.state != agent_v1.Run.STATE_INPUT_REQUIRED:
+            raise wrong_state(run)
+        opened = ", ".join(item.question_id for item in run.questions)
+        raise WrongState(
+            f"Run {run_id} has no open question {question_id!r}.", remedy=f"Open: {opened}.", question_id=question_id
+        )
+    check_answer(question, answer)
+    row = (run_id, question_id, request_id, json.dumps(answer))
+    connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", row)
+    return True
+
+
+def check_answer(question: agent_v1.Question, answer: Any) -> None:
+    """Raise `InvalidInput` unless the answer is of a possible size and fits the question's schema."""
+    size = len(json.dumps(answer).encode())
+    if size > MAX_ANSWER_BYTES:
+        raise InvalidInput(
+            f"The answer has {size} bytes; {MAX_ANSWER_BYTES} are possible.", field="answer", limit=MAX_ANSWER_BYTES
+        )
+    schema = json_value(question.response_schema)
+    try:
+        jsonschema.validate(answer, schema)
+    except jsonschema.ValidationError as error:
+        raise InvalidInput(
+            f"The answer does not fit the question: {error.message}.",
+            remedy=f"Its schema: {json.dumps(schema)}",
+            field="answer",
+        ) from None
+
+
+def stored_answers(connection: apsw.Connection, run_id: str) -> dict[str, Any]:
+    """The answers of a run, by question id."""
+    rows = connection.execute("SELECT question_id, answer FROM answers WHERE run_id = ?", (run_id,))
+    return {question_id: json.loads(answer) for question_id, answer in rows}
+
+
+def json_value(message: Any) -> Any:
+    """A protobuf Struct or Value as plain JSON data, whole numbers as int."""
+    return _whole(MessageToDict(message))
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _whole(item) for key, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value

@@ -1,0 +1,329 @@
+"""Drives the runs in this process's custody through the graph, and says what became of them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from google.protobuf.json_format import ParseDict
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.types import Command, Interrupt
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from services.agent.custody import RunRecord
+from services.agent.graph import Graph, recursion_limit
+from services.agent.graph_shape import MIGRATIONS, GraphMigration, GraphShape, find_migration, shape_of
+from services.agent.nodes.call_capability import error_to_proto
+from services.agent.run_events import RunEvents
+from services.agent.run_store import RunStore
+from services.agent.settings import AgentSettings
+from services.agent.spans import run_attributes, tracer
+from services.agent.state import RunContext, RunState, initial_state
+from shared.call_context import CallContext, serving
+from shared.capability.wire import effort_name
+from shared.errors import Cancelled, DeadlineExceeded, GraphChanged, InternalError, StaleEpoch, WaystationError
+from shared.fault_points import fault_point
+from shared.pb import agent_v1, common_v1
+from shared.telemetry import attributes
+
+logger = logging.getLogger(__name__)
+
+Cause = Literal["", "crash", "pause", "answer", "request", "fork"]
+"""Why a run goes on from its checkpoint; empty when it begins."""
+
+PAUSE = "pause"
+SHUTDOWN = "shutdown"
+STOP_TIMEOUT_S = 5.0
+
+
+class LetGo(Exception):
+    """The run is not driven any further here, and its state stays as it is."""
+
+
+@dataclass
+class _Live:
+    record: RunRecord
+    control: RunControl = field(default_factory=RunControl)
+    task: asyncio.Task[None] | None = None
+    verdict: WaystationError | None = None
+    """What a stopped run ends with; None lets it go."""
+
+
+class RunDriver:
+    """The runs under way. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: RunStore,
+        events: RunEvents,
+        settings: AgentSettings,
+        migrations: Sequence[GraphMigration] = MIGRATIONS,
+    ) -> None:
+        self._graph, self._store, self._events, self._settings = graph, store, events, settings
+        self._migrations = migrations
+        self._live: dict[str, _Live] = {}
+        self._reserved: set[str] = set()
+        self.shape = shape_of(graph)
+        self.is_open = asyncio.Event()
+        """Cleared while a run that may have killed the process twice is tried alone: new runs wait."""
+        self.is_open.set()
+
+    @property
+    def live_count(self) -> int:
+        """Runs under way."""
+        return len(self._live)
+
+    def epochs(self) -> dict[str, int]:
+        """The epoch of each thread that a run under way holds."""
+        return {live.record.run.thread_id: live.record.run.epoch for live in self._live.values()}
+
+    def has(self, run_id: str) -> bool:
+        """Whether the run is under way here, or about to be."""
+        return run_id in self._live or run_id in self._reserved
+
+    @contextmanager
+    def reserved(self, run_id: str) -> Iterator[None]:
+        """Keep recovery away from a run that is about to be launched."""
+        self._reserved.add(run_id)
+        try:
+            yield
+        finally:
+            self._reserved.discard(run_id)
+
+    def launch(self, record: RunRecord, cause: Cause = "", is_suspect: bool = False) -> None:
+        """Set a run going: from its input, or, with a cause, from its last checkpoint."""
+        live = self._live[record.run.run_id] = _Live(record)
+        self._events.open(record)
+        live.task = asyncio.create_task(self._drive(live, cause, is_suspect), name=record.run.run_id)
+
+    def ask_pause(self, run_id: str) -> None:
+        """Stop a run at its next step boundary."""
+        if live := self._live.get(run_id):
+            live.control.request_drain(PAUSE)
+
+    async def stop(self, run_id: str, verdict: WaystationError | None) -> bool:
+        """Stop a run and what it waits for, and wait until that is stored; False when it is not under way here.
+
+        It ends cancelled when the verdict is `Cancelled`, failed with any other, and is let go without one.
+        Raises `DeadlineExceeded` when it does not stop within 5 s.
+        """
+        live = self._live.get(run_id)
+        if not live or not live.task:
+            return False
+        live.verdict = verdict
+        live.task.cancel()
+        _, pending = await asyncio.wait([live.task], timeout=STOP_TIMEOUT_S)
+        if pending:
+            raise DeadlineExceeded(f"Run {run_id} did not stop within {STOP_TIMEOUT_S:g} s.", run_id=run_id)
+        return True
+
+    async def finished(self, run_id: str, timeout_s: float) -> bool:
+        """Wait until the run is no longer under way; False when the time passes first."""
+        live = self._live.get(run_id)
+        if live and live.task:
+            await asyncio.wait([live.task], timeout=timeout_s)
+        return run_id not in self._live
+
+    async def drain(self) -> None:
+        """Let every run stop at its next step boundary, and those that do not get there in time where they are."""
+        for live in self._live.values():
+            live.control.request_drain(SHUTDOWN)
+        tasks = [live.task for live in self._live.values() if live.task]
+        fault_point("during_drain")
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=self._settings.drain_timeout_s)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settle(
+        self, record: RunRecord, state: agent_v1.Run.State.ValueType, error: WaystationError | None = None
+    ) -> agent_v1.Run:
+        """Give a run that is not under way a new state; returns the run."""
+        run = record.run
+        self._events.open(record)
+        try:
+            run.state = state
+            if error:
+                run.error.CopyFrom(error_to_proto(error))
+            if state not in (agent_v1.Run.STATE_PAUSED, agent_v1.Run.STATE_INPUT_REQUIRED):
+                run.end_time.GetCurrentTime()
+            await asyncio.wrap_future(self._events.emit_state(run))
+        finally:
+            self._events.close(run.run_id)
+        return run
+
+    def config(self, run: agent_v1.Run) -> Any:
+        """The run's place in its thread, as LangGraph wants it."""
+        return {
+            "configurable": {"thread_id": run.thread_id, **({"epoch": run.epoch} if run.epoch else {})},
+            "metadata": {"run_id": run.run_id},
+            "recursion_limit": recursion_limit(self._settings.max_hops),
+        }
+
+    async def _drive(self, live: _Live, cause: Cause, is_suspect: bool) -> None:
+        run = live.record.run
+        try:
+            if not is_suspect:
+                await self.is_open.wait()
+            await self._trace(live, cause)
+        except (LetGo, asyncio.CancelledError):
+            await self._store.release_lease(run.thread_id, run.epoch)
+        except StaleEpoch as error:
+            logger.warning("run %s was taken over: %s", run.run_id, error)
+        except WaystationError as error:  # its end could not be stored; recovery will try again
+            logger.error("run %s could not be ended: %s", run.run_id, error)
+        finally:
+            self._live.pop(run.run_id, None)
+            self._events.close(run.run_id)
+
+    async def _trace(self, live: _Live, cause: Cause) -> None:
+        run, run_timeout_s = live.record.run, live.record.run.run_timeout.ToTimedelta().total_seconds()
+        call_context = CallContext(correlation_id=run.correlation_id, deadline=time.monotonic() + run_timeout_s)
+        run_context = RunContext(
+            run.run_id, run.thread_id, run.correlation_id, run.tenant, attempt=live.record.takeup_count + 1
+        )
+        parent = TraceContextTextMapPropagator().extract({"traceparent": live.record.trace_parent})
+        with serving(call_context), tracer.start_as_current_span(attributes.SPAN_RUN, context=parent) as span:
+            span.set_attributes(run_attributes(run_context))
+            span.set_attributes({attributes.WORKFLOW: run.workflow, attributes.EFFORT: effort_name(run.effort)})
+            run.trace_id = run.trace_id or f"{span.get_span_context().trace_id:032x}"
+            run.state = agent_v1.Run.STATE_RUNNING
+            run.ClearField("error")
+            run.ClearField("questions")
+            self._events.emit_state(run)
+            await self._run_to_end(live, run_context, run_timeout_s, cause)
+            if run.HasField("error"):
+                reason = common_v1.ErrorReason.Name(run.error.reason)
+                span.set_attribute(attributes.ERROR_REASON, reason.removeprefix("ERROR_REASON_"))
+                span.set_status(trace.StatusCode.ERROR, run.error.message)
+
+    async def _run_to_end(self, live: _Live, run_context: RunContext, run_timeout_s: float, cause: Cause) -> None:
+        run = live.record.run
+        error: WaystationError | None = None
+        try:
+            async with asyncio.timeout(run_timeout_s):
+                self._settle(run, await self._invoke(live, run_context, cause))
+        except GraphDrained as drained:
+            if drained.reason != PAUSE:
+                raise LetGo from None
+            run.state = agent_v1.Run.STATE_PAUSED
+        except asyncio.CancelledError:
+            if not live.verdict:
+                raise
+            error = live.verdict
+        except TimeoutError:
+            error = DeadlineExceeded(f"The run took longer than its {run_timeout_s:g} s.", remedy="Raise run_timeout.")
+        except StaleEpoch:
+            raise
+        except WaystationError as failure:
+            error = failure
+        except Exception:
+            logger.exception("run %s failed", run.run_id)
+            error = InternalError("Something unforeseen happened; the agent's log has it.")
+        await self._end(run, error)
+
+    async def _end(self, run: agent_v1.Run, error: WaystationError | None) -> None:
+        if error:
+            run.error.CopyFrom(error_to_proto(error))
+            match error:
+                case Cancelled():
+                    run.state = agent_v1.Run.STATE_CANCELLED
+                case GraphChanged():
+                    run.state = agent_v1.Run.STATE_PAUSED  # it can go on under the graph that it knows
+                case _:
+                    run.state = agent_v1.Run.STATE_FAILED
+        if run.state not in (agent_v1.Run.STATE_PAUSED, agent_v1.Run.STATE_INPUT_REQUIRED):
+            run.end_time.GetCurrentTime()
+        await asyncio.shield(asyncio.wrap_future(self._events.emit_state(run)))
+
+    async def _invoke(self, live: _Live, run_context: RunContext, cause: Cause) -> RunState:
+        run = live.record.run
+        start: RunState | Command[Any] | None
+        if cause:
+            start = await self._resumption(live.record, cause)
+            if start is None and not (snapshot := await self._graph.aget_state(self.config(run))).tasks:
+                return cast(RunState, snapshot.values)
+        else:
+            start = initial_state(run.query, effort_name(run.effort), self._settings.max_hops)
+        result = await self._graph.ainvoke(
+            start, self.config(run), context=run_context, durability="sync", control=live.control
+        )
+        return cast(RunState, result)
+
+    async def _resumption(self, record: RunRecord, cause: Cause) -> RunState | Command[Any] | None:
+        """What to give the graph so that the run goes on. Raises `GraphChanged`."""
+        run = record.run
+        await self._migrate(run)
+        snapshot = await self._graph.aget_state(self.config(run))
+        is_begun = (snapshot.metadata or {}).get("run_id") == run.run_id
+        self._events.emit(
+            run.run_id,
+            agent_v1.RunResumed(
+                epoch=run.epoch,
+                attempt=max(1, run.attempt_count),
+                checkpoint_id=str(snapshot.config["configurable"].get("checkpoint_id", "")) if is_begun else "",
+                cause=cause,
+            ),
+        )
+        if not is_begun:
+            return initial_state(run.query, effort_name(run.effort), self._settings.max_hops)
+        answers = await self._store.answers(run.run_id) if snapshot.interrupts else {}
+        given = {item.id: answers[item.id] for item in snapshot.interrupts if item.id in answers}
+        for question_id, answer in given.items():
+            answered = agent_v1.QuestionAnswered(question_id=question_id)
+            ParseDict(answer, answered.answer)
+            self._events.emit(run.run_id, answered)
+        return Command(resume=given) if given else None
+
+    async def _migrate(self, run: agent_v1.Run) -> None:
+        if run.graph_digest in ("", self.shape.digest):
+            return
+        stored = await self._store.shape(run.graph_digest)
+        if stored is None:
+            raise GraphChanged(
+                "The workflow that the run began with is not known any more.",
+                remedy="Ask again; the run's history stays.",
+                from_digest=run.graph_digest[:12],
+            )
+        migration = find_migration(GraphShape.from_json(stored), self.shape, self._migrations)
+        saver: Any = self._graph.checkpointer
+        found = await saver.aget_tuple(self.config(run)) if migration else None
+        if migration and found:
+            checkpoint = {**migration.apply(found.checkpoint), "id": str(uuid6())}
+            metadata = {**found.metadata, "source": "update"}
+            config = self.config(run)
+            config["configurable"] |= {"checkpoint_ns": "", "checkpoint_id": found.checkpoint["id"]}
+            await saver.aput(config, checkpoint, metadata, checkpoint["channel_versions"])
+        run.graph_digest = self.shape.digest
+
+    def _settle(self, run: agent_v1.Run, state: RunState) -> None:
+        run.hop_count = len(state.get("hops", ()))
+        run.remaining_hops = state.get("remaining_hops", 0)
+        interrupts: Sequence[Interrupt] = cast(Any, state).get("__interrupt__", ())
+        if interrupts:
+            run.state = agent_v1.Run.STATE_INPUT_REQUIRED
+            run.questions.extend(_question(item) for item in interrupts)
+            for question in run.questions:
+                self._events.emit(run.run_id, agent_v1.QuestionAsked(question=question))
+            return
+        run.state = agent_v1.Run.STATE_SUCCEEDED
+        run.answer = state["answer"]
+        for hop in state["hops"]:
+            if not hop["error"]:
+                run.citations.extend(common_v1.Citation(**item) for item in hop["citations"])  # type: ignore[arg-type]
+
+
+def _question(interrupt: Interrupt) -> agent_v1.Question:
+    asked: dict[str, Any] = interrupt.value
+    question = agent_v1.Question(question_id=interrupt.id, text=asked["text"], asked_by=asked["asked_by"])
+    question.response_schema.update(asked["response_schema"])
+    question.create_time.GetCurrentTime()
+    return question

@@ -1,0 +1,174 @@
+"""One agent and one capability service, served over real gRPC; the chat model is scripted."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from services.agent.arbitrator import Thresholds
+from services.agent.care.agent_store import SCHEMAS
+from services.agent.checkpoint.saver import Saver
+from services.agent.custody import Custodian
+from services.agent.graph import Limits, build_graph
+from services.agent.peers import CapabilityPeers
+from services.agent.ports import Ports
+from services.agent.run_events import RunEvents
+from services.agent.run_retention import RunRetention
+from services.agent.run_store import RunStore
+from services.agent.runs import Runs
+from services.agent.servicer import AgentServicer, auto_workflow
+from services.agent.settings import AgentSettings
+from services.agent.state import Candidate, Recommendation
+from shared.call_context import CallContext
+from shared.capability import Artifact, Citation, Descriptor, Invocation, Output, Result, TextDelta
+from shared.capability.servicer import CapabilityServicer
+from shared.errors import (
+    WaystationError,
+)
+from shared.models.chat import ChatDelta, ChatMessage, ChatUsage, Completion
+from shared.pb import agent_v1, capability_v1
+from shared.rpc.channel import open_channel
+from shared.rpc.server import RpcServer
+from shared.rpc.status import peer_errors
+from shared.storage.database import Database
+
+TERMINAL = (agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Run.STATE_CANCELLED)
+
+
+class FakeService:
+    """A capability service with memory and dials."""
+
+    descriptor = Descriptor("coding", "Writes code.", ("python",), ("write a sort",))
+
+    def __init__(self) -> None:
+        self.calls: list[Invocation] = []
+        self.failure: WaystationError | None = None
+        self.hang = asyncio.Event()
+        self.hang.set()
+        self.was_called = asyncio.Event()
+        self.is_closed = asyncio.Event()
+
+    async def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
+        self.calls.append(invocation)
+        self.was_called.set()
+        try:
+            if self.failure:
+                raise self.failure
+            yield TextDelta("It is ")
+            await self.hang.wait()
+            yield TextDelta("sorted.")
+            yield Artifact("a1", "code", "main.py", "text/x-python", "print(1)")
+            yield Citation(1, "notes.md", start_line=3, end_line=4)
+            yield Result("It is sorted.")
+        finally:
+            self.is_closed.set()
+
+
+class ScriptedModel:
+    """A chat model: decisions for schema-bound calls, words for the others."""
+
+    def __init__(self) -> None:
+        self.decisions: list[dict[str, str]] = []
+        self.words = ["Hel", "lo."]
+        self.failure: WaystationError | None = None
+
+    async def complete(self, messages: Sequence[ChatMessage], **_: Any) -> Completion:
+        if self.failure:
+            raise self.failure
+        return Completion(json.dumps(self.decisions.pop(0)))
+
+    async def stream(self, messages: Sequence[ChatMessage], **_: Any) -> AsyncIterator[ChatDelta]:
+        if self.failure:
+            raise self.failure
+        for word in self.words:
+            yield ChatDelta(word)
+        yield ChatDelta(usage=ChatUsage("scripted", 1, len(self.words)))
+
+
+@dataclass
+class FakeRouter:
+    top: str = "coding"
+
+    async def recommend(self, query: str) -> Recommendation:
+        candidate = Candidate(service="coding", confidence=0.95, matched_tags=["python"], nearest_examples=["write"])
+        return Recommendation(top=self.top, confidence=0.95, candidates=[candidate], router="embedding", latency_ms=2.0)
+
+
+@dataclass
+class FakeDirectory:
+    address: str = ""
+
+    def services(self) -> Sequence[Descriptor]:
+        return [FakeService.descriptor]
+
+    def address_of(self, capability: str) -> str:
+        return self.address
+
+    def is_idempotent(self, capability: str) -> bool:
+        return False
+
+
+@dataclass
+class Mesh:
+    """One agent and one capability service, served."""
+
+    stub: agent_v1.AgentServiceStub
+    service: FakeService
+    model: ScriptedModel
+    router: FakeRouter
+    directory: FakeDirectory
+    runs: Runs
+    seen: list[agent_v1.RunEvent] = field(default_factory=list)
+
+    async def start(self, query: str = "sort it", **fields: Any) -> agent_v1.Run:
+        with peer_errors("agent"):
+            return (await self.stub.StartRun(agent_v1.StartRunRequest(query=query, **fields), timeout=10)).run
+
+    async def watch(self, run_id: str, after: int = 0) -> list[agent_v1.RunEvent]:
+        request = agent_v1.WatchRunRequest(run_id=run_id, after_sequence=after)
+        with peer_errors("agent"):
+            return [message.event async for message in self.stub.WatchRun(request, timeout=20)]
+
+    async def finish(self, query: str = "sort it", **fields: Any) -> agent_v1.Run:
+        self.seen = await self.watch((await self.start(query, **fields)).run_id)
+        return self.seen[-1].state_changed.run
+
+    def payloads(self, kind: str) -> list[Any]:
+        return [getattr(event, kind) for event in self.seen if event.WhichOneof("payload") == kind]
+
+
+@asynccontextmanager
+async def mesh(home: Path) -> AsyncIterator[Mesh]:
+    service, model, router, directory = FakeService(), ScriptedModel(), FakeRouter(), FakeDirectory()
+    async with AsyncExitStack() as stack:
+
+        def add_capability(server: grpc.aio.Server) -> None:
+            capability_v1.add_CapabilityServiceServicer_to_server(CapabilityServicer(service), server)
+
+        served = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_capability, ()))
+        directory.address = served.address
+        database = Database(home / "agent.db", *SCHEMAS)
+        database.open()
+        stack.callback(database.close)
+        store = RunStore(database, Custodian("agent-test", 15))
+        events = RunEvents(store)
+        peers = CapabilityPeers(directory)  # type: ignore[arg-type]
+        stack.push_async_callback(peers.close)
+        ports = Ports(router, directory, peers, events, {"low": model, "medium": model, "high": model})
+        graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database))
+        runs = Runs(graph, store, events, RunRetention(database), AgentSettings(home=home, drain_timeout_s=0))
+
+        def add_agent(server: grpc.aio.Server) -> None:
+            servicer = AgentServicer(runs, router, auto_workflow("", 3))  # type: ignore[abstract]
+            agent_v1.add_AgentServiceServicer_to_server(servicer, server)
+
+        agent = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_agent, ()))
+        channel = await stack.enter_async_context(open_channel(agent.address))
+        await runs.recover()
+        stack.push_async_callback(runs.drain)
+        yield Mesh(agent_v1.AgentServiceStub(channel), service, model, router, directory, runs)
