@@ -44,8 +44,6 @@ class ChatUsage:
     cached_tokens: int = 0
     time_to_first_token_s: float = 0.0
     duration_s: float = 0.0
-    is_replayed: bool = False
-    """Whether the reply came from the ledger: an earlier attempt paid it, this one paid nothing."""
 
 
 @dataclass(frozen=True)

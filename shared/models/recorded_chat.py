@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+from opentelemetry import trace
+
 from shared.call_context import current_call
 from shared.errors import WaystationError
 from shared.fault_points import fault_point
 from shared.models.chat import ChatDelta, ChatMessage, ChatModel, ChatUsage, Completion
 from shared.storage.ledger import Ledger
+from shared.telemetry import attributes
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,8 @@ class RecordedChatModel:
     """`model`, with `ledger` before it; outside work that has effect keys it is just `model`.
 
     A reply is recorded when it is complete, and the caller does not wait for the commit: lost in a crash, it is made
-    again. A ledger that fails costs a generation, never a reply.
+    again. A ledger that fails costs a generation, never a reply. A recorded reply brings the usage it once cost, which
+    counts now: that of the attempt which paid was lost with it.
     """
 
     def __init__(self, model: ChatModel, ledger: Ledger) -> None:
@@ -92,16 +96,15 @@ class RecordedChatModel:
             return None
         if not found:
             return None
+        trace.get_current_span().set_attribute(attributes.REPLAYED, True)
         document = json.loads(found.outcome)
-        return Completion(document["text"], ChatUsage(**document["usage"], is_replayed=True))
+        return Completion(document["text"], ChatUsage(**document["usage"]))
 
     def _record(self, slot: _Slot | None, completion: Completion) -> None:
         if not slot:
             return
         fault_point("after_effect")
-        usage = dataclasses.asdict(completion.usage)
-        del usage["is_replayed"]
-        outcome = json.dumps({"text": completion.text, "usage": usage}).encode()
+        outcome = json.dumps(dataclasses.asdict(completion)).encode()
         self._ledger.note(slot.key, slot.digest, outcome)
         fault_point("after_record")
 
