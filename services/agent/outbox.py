@@ -29,6 +29,7 @@ MAX_NOTED = 20_000
 MAX_RUNS = 200
 """Runs in one report."""
 MAX_LOST = 1_000
+MAX_LOGGED = 20
 
 OnMissing = Callable[[Sequence[MissingCommits]], Awaitable[None]]
 
@@ -103,6 +104,7 @@ class Outbox:
             logger.info("lost commits are looked for when the control plane is there (%s)", error)
             return []
         missing = await self._compare(cursors, self._unchecked)
+        self._unchecked = None
         newest = max((cursor.generation for cursor in cursors.values()), default=0)
         if newest > await self._store.generation():
             logger.error("agent.db is a copy from before a restore; epochs begin anew at generation %d", newest + 1)
@@ -130,6 +132,7 @@ class Outbox:
             missing = await self._compare(cursors, self._unchecked)
             if missing:
                 await on_missing(missing)
+            self._unchecked = None
         generation = await self._store.generation()
         while lost := dict(islice(self._lost.items(), MAX_LOST)):
             await self._control.report(Report(generation, lost=lost))
@@ -152,12 +155,13 @@ class Outbox:
         older = await self._store.find([run_id for run_id in cursors if run_id not in stored])
         known, deleted = {**stored, **older}, set(await self._store.deletions())
         missing = find_missing(cursors, known, deleted, await self._store.generation())
-        for each in missing:
+        for each in missing[:MAX_LOGGED]:
             logger.error("COMMITS_MISSING: %s", each.error)
-        self._missing_count += len(missing)
+        if len(missing) > MAX_LOGGED:
+            logger.error("COMMITS_MISSING: so it is with %d runs in all", len(missing))
+        self._missing_count = len(missing)
         self._lost = dict.fromkeys(find_unknown(cursors, known, deleted), 0)
         self._lost.update({each.run_id: each.found for each in missing})
-        self._unchecked = None
         return missing
 
     async def _follow(self) -> None:

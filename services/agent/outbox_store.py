@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 
 from services.agent.checkpoint import ownership
-from services.agent.run_store import opened_event, opened_run
+from services.agent.run_rows import opened_event, opened_run
 from shared.errors import StorageCorrupt, StorageUnavailable
 from shared.pb import agent_v1
 from shared.storage.database import Database, Schema

@@ -13,12 +13,14 @@ from services.agent.checkpoint.tables import SCHEMA as CHECKPOINTS
 from services.agent.lost_commits import Cursor, MissingCommits
 from services.agent.outbox import Outbox, Report
 from services.agent.outbox_store import OutboxStore, note_deletions, store_id
-from services.agent.run_store import SCHEMA as RUNS
-from services.agent.run_store import RunStore
-from shared.errors import InvalidInput, PeerUnavailable, StorageUnavailable
+from services.agent.run_rows import SCHEMA as RUNS
+from services.agent.run_rows import save_run
+from shared.errors import InvalidInput, PeerUnavailable, StorageUnavailable, ThreadBusy, WaystationError
 from shared.pb import agent_v1
 from shared.storage.database import Database
+from shared.storage.sealed import seal
 
+INSERT = "INSERT INTO events VALUES (?, ?, ?)"
 SUCCEEDED = agent_v1.Run.STATE_SUCCEEDED
 
 
@@ -71,23 +73,29 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.runs = RunStore(database)
         self.store = OutboxStore(database)
         self.control = FakeControl()
         self.outbox = Outbox(self.store, self.control)
         self.missing: list[MissingCommits] = []
+        self.failures: list[WaystationError] = []
+        """What the coming attempts to hand over what is missing raise."""
 
     async def write(self, run_id: str, *sequences: int, state: int = SUCCEEDED, text: str = "x") -> None:
         """Store events of a run, and note it as `RunEvents` does."""
         run = agent_v1.Run(run_id=run_id, thread_id=run_id, state=state)  # type: ignore[arg-type]
-        await self.runs.add(run)
+        await self.database.write(lambda connection: save_run(connection, run))
         for sequence in sequences:
             event = agent_v1.RunEvent(run_id=run_id, sequence=sequence)
             event.text_produced.text = text
-            await asyncio.wrap_future(self.runs.append(event, run))
+            await self._insert(run_id, sequence, seal(event.SerializeToString()))
         self.outbox.note(run_id)
 
+    async def _insert(self, *row: str | int | bytes) -> None:
+        await self.database.write(lambda connection: connection.execute(INSERT, row).fetchall())
+
     async def on_missing(self, missing: Sequence[MissingCommits]) -> None:
+        if self.failures:
+            raise self.failures.pop()
         self.missing += missing
 
     @asynccontextmanager
@@ -221,6 +229,18 @@ async def test_a_late_control_plane_is_compared_with_what_was_there_at_the_start
     async with bench.reporting():
         await bench.control.until(lambda: bench.control.numbers == {"r1": 6})
     assert bench.missing == [MissingCommits("r1", 5, 2)]
+
+
+async def test_what_is_missing_is_handed_over_again_when_that_failed(bench: Bench) -> None:
+    await bench.write("r1", 1)
+    bench.control.seen = {"r1": Cursor(5, 1)}
+    bench.control.is_down = True
+    await bench.outbox.missing_commits()
+    bench.control.is_down = False
+    bench.failures = [ThreadBusy("not now")]
+    async with bench.reporting():
+        await bench.control.until(lambda: bench.control.numbers == {"r1": 1})
+    assert bench.missing == [MissingCommits("r1", 5, 1)]
 
 
 async def test_a_silent_control_plane_is_not_waited_for(bench: Bench) -> None:
