@@ -14,7 +14,7 @@ from shared.storage.database import APPLICATION_ID, BUSY_TIMEOUT_MS, storage_err
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
 MAX_PROBLEMS = 20
-_STEPS_BETWEEN_CHECKS = 10_000
+_STEPS_BETWEEN_CHECKS = 1_000
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ async def test_after_any_damaged_page_what_is_served_is_right_or_the_loss_is_sai
     page_count = care.path.stat().st_size // PAGE
     chosen = {1, names["runs"], names["events"], names["store"], names["runs_by_time"], page_count}
     chosen |= set(random.Random(3).sample(range(1, page_count + 1), 30))
+    opened_pages = 0
     for page in sorted(chosen):
         shutil.rmtree(care.path.parent)
         shutil.copytree(whole, care.path.parent)
@@ -99,6 +100,8 @@ async def test_after_any_damaged_page_what_is_served_is_right_or_the_loss_is_sai
             continue  # refused: nothing wrong can be served
         await assert_right(database, care, truth)
         database.close()
+        opened_pages += 1
+    assert opened_pages > len(chosen) / 2
 
 
 async def assert_right(database: Database, care: StoreCare, truth: Contents) -> None:
@@ -292,6 +295,18 @@ async def test_an_older_copy_can_be_accepted_as_a_new_generation(care: StoreCare
     database = opened(care)
     assert await database.read(contents_of) == truth
     database.close()
+
+
+async def test_what_never_was_cannot_be_accepted(care: StoreCare) -> None:
+    with pytest.raises(NotFound, match=r"There is no .*agent\.db"):
+        care.accept()
+
+
+async def test_a_damaged_file_cannot_be_accepted(care: StoreCare) -> None:
+    await filled(care, 3)
+    damage(care.path, noise(roots(care.path)["events"]))
+    with pytest.raises(StorageCorrupt, match="is damaged"):
+        care.accept()
 
 
 async def test_a_vanished_file_can_be_accepted_as_an_empty_store(care: StoreCare) -> None:
