@@ -70,9 +70,7 @@ async def serve(settings: AgentSettings, instance_id: str) -> None:
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)
 
         outbox = storage.outbox
-        if outbox:
-            await runs.fail_missing(await outbox.missing_commits())
-        await runs.recover()
+        await runs.recover(await outbox.missing_commits() if outbox else ())
         await stack.enter_async_context(_in_background(runs.recovery.run()))
         await stack.enter_async_context(_in_background(runs.keep_pruned()))
         if outbox:

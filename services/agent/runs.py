@@ -68,9 +68,14 @@ class Runs:
         """Runs under way."""
         return self._driver.live_count
 
-    async def recover(self) -> None:
-        """Make ready: take up what an earlier life of the process left. See `Recovery.start`."""
+    async def recover(self, missing: Sequence[MissingCommits] = ()) -> None:
+        """Make ready: take up what an earlier life of the process left, but for runs that lost commits meanwhile.
+
+        See `Recovery.start`.
+        """
         await self._store.keep_shape(self._driver.shape.digest, self._driver.shape.to_json())
+        await self._store.release_dead()
+        await self.fail_missing(missing)
         await self.recovery.start()
 
     async def start(self, request: RunRequest, correlation_id: str) -> tuple[agent_v1.Run, bool]:

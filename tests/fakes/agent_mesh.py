@@ -15,6 +15,7 @@ from services.agent.care.agent_store import SCHEMAS
 from services.agent.checkpoint.saver import Saver
 from services.agent.custody import Custodian
 from services.agent.graph import Limits, build_graph
+from services.agent.lost_commits import MissingCommits
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
 from services.agent.run_events import RunEvents
@@ -48,6 +49,7 @@ class FakeService:
     def __init__(self) -> None:
         self.calls: list[Invocation] = []
         self.failure: WaystationError | None = None
+        self.forgets_failure = False
         self.hang = asyncio.Event()
         self.hang.set()
         self.was_called = asyncio.Event()
@@ -58,7 +60,9 @@ class FakeService:
         self.was_called.set()
         try:
             if self.failure:
-                raise self.failure
+                failure = self.failure
+                self.failure = None if self.forgets_failure else failure
+                raise failure
             yield TextDelta("It is ")
             await self.hang.wait()
             yield TextDelta("sorted.")
@@ -143,7 +147,8 @@ class Mesh:
 
 
 @asynccontextmanager
-async def mesh(home: Path) -> AsyncIterator[Mesh]:
+async def mesh(home: Path, missing: Sequence[MissingCommits] = ()) -> AsyncIterator[Mesh]:
+    """An agent that serves; `missing` is what the control plane knows of commits that its store has lost."""
     service, model, router, directory = FakeService(), ScriptedModel(), FakeRouter(), FakeDirectory()
     async with AsyncExitStack() as stack:
 
@@ -169,6 +174,6 @@ async def mesh(home: Path) -> AsyncIterator[Mesh]:
 
         agent = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_agent, ()))
         channel = await stack.enter_async_context(open_channel(agent.address))
-        await runs.recover()
+        await runs.recover(missing)
         stack.push_async_callback(runs.drain)
         yield Mesh(agent_v1.AgentServiceStub(channel), service, model, router, directory, runs)
