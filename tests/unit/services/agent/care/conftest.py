@@ -34,7 +34,7 @@ async def add_run(database: Database, run_id: str, events: int, *, is_finished: 
     run.state = agent_v1.Run.STATE_SUCCEEDED if is_finished else agent_v1.Run.STATE_RUNNING
     run.last_sequence = events
     body = run_id.encode().ljust(size, b"-")
-    checkpoint = CheckpointRow(run.thread_id, "", "1", None, run_id, "{}", "nodes", body).sealed()
+    checkpoint = CheckpointRow.of((run.thread_id, "", "1", None, run_id, "{}", "nodes"), body)
 
     def work(connection: apsw.Connection) -> None:
         save_run(connection, run)
@@ -44,8 +44,8 @@ async def add_run(database: Database, run_id: str, events: int, *, is_finished: 
             connection.execute(
                 "INSERT INTO events VALUES (?, ?, ?)", (run_id, sequence, seal(event.SerializeToString()))
             )
-        marks = ", ".join("?" * len(checkpoint.values()))
-        connection.execute(f"INSERT INTO thread_checkpoints ({COLUMNS}) VALUES ({marks})", checkpoint.values())
+        marks = ", ".join("?" * len(checkpoint.columns))
+        connection.execute(f"INSERT INTO thread_checkpoints ({COLUMNS}) VALUES ({marks})", checkpoint.columns)
 
     await database.write(work)
 
