@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from services.agent.bench import arbitrator, mesh, router
+from services.agent.bench import arbitrator, mesh, router, saver
 from services.agent.bench.measure import Measure
 from shared.errors import WaystationError
 
@@ -19,7 +19,16 @@ async def _mesh(data: Path | None) -> list[Measure]:
     return await mesh.measure()
 
 
-BENCHES: dict[str, Bench] = {"arbitrator": arbitrator.measure, "mesh": _mesh, "router": router.measure}
+async def _saver(data: Path | None) -> list[Measure]:
+    return await saver.measure()
+
+
+BENCHES: dict[str, Bench] = {
+    "arbitrator": arbitrator.measure,
+    "mesh": _mesh,
+    "router": router.measure,
+    "saver": _saver,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

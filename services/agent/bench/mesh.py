@@ -1,4 +1,4 @@
-"""What the mesh costs: the trivial run, its throughput, and one hop, beside bare LangGraph with the same saver."""
+"""What the mesh costs: the trivial run, its throughput, and one hop, beside bare LangGraph with its own saver."""
 
 import asyncio
 import tempfile
@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 
 from services.agent.bench.measure import Measure, compared, quantile
+from services.agent.bench.saver import stock_saver
 from services.agent.bench.stack import running_stack
 from shared.errors import InternalError
 from shared.pb import agent_v1, common_v1
@@ -96,9 +96,7 @@ async def _bare_langgraph() -> tuple[float, float]:
     for source, target in zip([START, *names], [*names, END], strict=True):
         graph.add_edge(source, target)
     with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder:
-        async with AsyncSqliteSaver.from_conn_string(str(Path(folder) / "checkpoints.db")) as saver:
-            await saver.setup()
-            await saver.conn.execute("PRAGMA synchronous = FULL")
+        async with stock_saver(Path(folder)) as saver:
             compiled = graph.compile(checkpointer=saver)
 
             async def one(number: int) -> float:

@@ -166,9 +166,14 @@ def head_of(connection: apsw.Connection, thread_id: str, checkpoint_ns: str) -> 
     return str(found) if found else None
 
 
-def is_stored(connection: apsw.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> bool:
-    """Whether there is such a checkpoint."""
-    return connection.execute(_STORED_DIGEST, (thread_id, checkpoint_ns, checkpoint_id)).get is not None
+def check_stored(connection: apsw.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> None:
+    """Raise `StaleEpoch` when the checkpoint is not there."""
+    if connection.execute(_STORED_DIGEST, (thread_id, checkpoint_ns, checkpoint_id)).get is None:
+        raise StaleEpoch(
+            f"Checkpoint {checkpoint_id} of thread {thread_id!r} was deleted.",
+            remedy="Read the thread again and repeat the update.",
+            thread_id=thread_id,
+        )
 
 
 def stored_writes(
@@ -179,10 +184,12 @@ def stored_writes(
     return [WritesRow(*row) for row in connection.execute(sql, (thread_id, checkpoint_ns, checkpoint_id))]
 
 
-def chunks_of(connection: apsw.Connection, thread_id: str) -> Fetch:
-    """Fetch chunks of the thread, each checked."""
+def chunks_of(connection: apsw.Connection, thread_id: str, fetched: set[bytes] | None = None) -> Fetch:
+    """Fetch chunks of the thread, each checked; their digests are added to `fetched`."""
 
     def fetch(digest: bytes) -> bytes:
+        if fetched is not None:
+            fetched.add(digest)
         sql = "SELECT data FROM chunks WHERE thread_id = ? AND digest = ?"
         data = connection.execute(sql, (thread_id, digest)).get
         if data is None:

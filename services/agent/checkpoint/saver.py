@@ -21,13 +21,14 @@ from langgraph.checkpoint.base import (
 
 from services.agent.checkpoint import retention
 from services.agent.checkpoint.encoding import Encoder, Node
+from services.agent.checkpoint.heads import NO_HEAD, Head, Heads
 from services.agent.checkpoint.listing import Listing
 from services.agent.checkpoint.reading import read_tuple, thread_config
 from services.agent.checkpoint.rows import (
     NODES,
     CheckpointRow,
     WritesRow,
-    is_stored,
+    check_stored,
     put_checkpoint,
     put_chunks,
     put_writes,
@@ -40,7 +41,6 @@ from shared.telemetry import attributes
 
 MAX_STATE_BYTES = 32_000_000
 """The most that the values of one checkpoint, or of one task's writes, may take when they are serialized."""
-_MAX_REMEMBERED = 1_024
 _FIRST_STEP = -1
 """The step of an input checkpoint that LangGraph makes for a thread it found empty, and of no other."""
 
@@ -73,7 +73,7 @@ class Saver(BaseCheckpointSaver[Any]):
         listen_for_blocked_types()
         super().__init__(serde=StrictSerializer())
         self._database = database
-        self._heads: dict[tuple[str, str], tuple[str, frozenset[bytes]]] = {}
+        self._heads = Heads()
 
     async def aput(
         self,
@@ -86,10 +86,10 @@ class Saver(BaseCheckpointSaver[Any]):
 
         Raises `StaleEpoch`, `InvalidInput` (a value that cannot be serialized, by channel) and `LimitExceeded`.
         """
-        put, row, digests = self._checkpoint_put(config, checkpoint, metadata)
+        put, row, head = self._checkpoint_put(config, checkpoint, metadata)
         with _Span(put) as span:
             span.report(await self._database.write(put.work, is_one_statement=put.is_one_statement))
-        self._remember(row, digests)
+        self._heads.remember(row.thread_id, row.checkpoint_ns, head)
         return thread_config(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
     def put(
@@ -100,10 +100,10 @@ class Saver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """As `aput`."""
-        put, row, digests = self._checkpoint_put(config, checkpoint, metadata)
+        put, row, head = self._checkpoint_put(config, checkpoint, metadata)
         with _Span(put) as span:
             span.report(self._database.submit(put.work, is_one_statement=put.is_one_statement).result())
-        self._remember(row, digests)
+        self._heads.remember(row.thread_id, row.checkpoint_ns, head)
         return thread_config(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
 
     async def aput_writes(
@@ -129,7 +129,7 @@ class Saver(BaseCheckpointSaver[Any]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `aget_tuple`."""
-        return self._database.read_here(lambda connection: read_tuple(connection, self.serde, config))
+        return self._database.read_here(lambda connection: read_tuple(connection, self.serde, config, self._heads))
 
     async def alist(
         self,
@@ -207,21 +207,20 @@ class Saver(BaseCheckpointSaver[Any]):
 
     def _checkpoint_put(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
-    ) -> tuple[_Put, CheckpointRow, frozenset[bytes]]:
+    ) -> tuple[_Put, CheckpointRow, Head]:
         thread_id, checkpoint_ns, parent_id = _key(config)
-        encoder = Encoder(self.serde)
+        epoch = config["configurable"].get("epoch")
+        may_branch = _may_branch(metadata, parent_id, epoch)
+        # its chunks are known to be there only if the transaction finds that it still is the head
+        head = NO_HEAD if may_branch else self._heads.get(thread_id, checkpoint_ns, parent_id)
+        encoder = Encoder(self.serde, head.slices)
         nodes = self._nodes(encoder, checkpoint["channel_values"].items())
         _, body = self.serde.dumps_typed({**checkpoint, "channel_values": dict(nodes)})
         full_metadata = get_checkpoint_metadata(config, metadata)
         run_id = full_metadata.get("run_id")
         ids = (thread_id, checkpoint_ns, checkpoint["id"], parent_id, run_id)
         row = CheckpointRow.of((*ids, _json(full_metadata), NODES), body)
-        epoch = config["configurable"].get("epoch")
-        may_branch = _may_branch(metadata, parent_id, epoch)
-        known_parent, known = self._heads.get((thread_id, checkpoint_ns), ("", frozenset()))
-        if may_branch or known_parent != parent_id:
-            known = frozenset()  # a chunk is known to be there only while what refers to it is the head
-        chunks = {digest: data for digest, data in encoder.chunks.items() if digest not in known}
+        chunks = {digest: data for digest, data in encoder.chunks.items() if digest not in head.digests}
 
         def work(connection: apsw.Connection) -> int:
             put_checkpoint(connection, row, epoch, may_branch)
@@ -231,7 +230,11 @@ class Saver(BaseCheckpointSaver[Any]):
 
         size = len(body) + sum(map(len, chunks.values()))
         span_attributes = {attributes.THREAD_ID: thread_id, attributes.RUN_ID: run_id or ""}
-        return _Put(work, not chunks, size, span_attributes), row, frozenset(encoder.chunks)
+        return (
+            _Put(work, not chunks, size, span_attributes),
+            row,
+            Head(row.checkpoint_id, encoder.digests, encoder.slices),
+        )
 
     def _writes_put(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -239,7 +242,8 @@ class Saver(BaseCheckpointSaver[Any]):
         thread_id, checkpoint_ns, checkpoint_id = _key(config)
         if checkpoint_id is None:
             raise InvalidInput("Writes belong to a checkpoint.", remedy="Name its checkpoint_id in the config.")
-        encoder = Encoder(self.serde)
+        head = self._heads.get(thread_id, checkpoint_ns, checkpoint_id)
+        encoder = Encoder(self.serde, head.slices)
         indexed = {
             WRITES_IDX_MAP.get(channel, index): (channel, node)
             for index, (channel, node) in enumerate(self._nodes(encoder, writes))
@@ -247,17 +251,15 @@ class Saver(BaseCheckpointSaver[Any]):
         row = WritesRow.of((thread_id, checkpoint_ns, checkpoint_id, task_id, task_path), indexed)
         epoch = config["configurable"].get("epoch")
         replaces = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        known_checkpoint, known = self._heads.get((thread_id, checkpoint_ns), ("", frozenset()))
-        chunks = encoder.chunks
-        fresh = {digest: data for digest, data in chunks.items() if digest not in known}
+        chunks = {digest: data for digest, data in encoder.chunks.items() if digest not in head.digests}
+        relies_on_head = not encoder.digests <= chunks.keys()
 
         def work(connection: apsw.Connection) -> int:
+            if relies_on_head:
+                check_stored(connection, thread_id, checkpoint_ns, checkpoint_id)
             put_writes(connection, row, epoch, replaces)
             if chunks:
-                is_known = checkpoint_id == known_checkpoint and is_stored(
-                    connection, thread_id, checkpoint_ns, checkpoint_id
-                )
-                put_chunks(connection, thread_id, fresh if is_known else chunks)
+                put_chunks(connection, thread_id, chunks)
             return self._database.batch_size
 
         return _Put(work, not chunks, encoder.size, {})
@@ -266,7 +268,7 @@ class Saver(BaseCheckpointSaver[Any]):
         nodes = []
         for channel, value in values:
             try:
-                nodes.append((channel, encoder.node(value)))
+                nodes.append((channel, encoder.node(channel, value)))
             except InvalidInput as error:
                 raise InvalidInput(
                     f"Channel {channel!r}: {error.message}", remedy=error.remedy, channel=channel
@@ -278,14 +280,6 @@ class Saver(BaseCheckpointSaver[Any]):
                 limit=MAX_STATE_BYTES,
             )
         return nodes
-
-    def _remember(self, row: CheckpointRow, digests: frozenset[bytes]) -> None:
-        key = (row.thread_id, row.checkpoint_ns)
-        self._heads.pop(key, None)
-        if digests:
-            self._heads[key] = (row.checkpoint_id, digests)
-        if len(self._heads) > _MAX_REMEMBERED:
-            del self._heads[next(iter(self._heads))]
 
 
 def _key(config: RunnableConfig) -> tuple[str, str, str | None]:
