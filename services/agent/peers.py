@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from services.agent.ports import HopTask
 from services.agent.state import RunContext
 from shared.capability import Descriptor, Output
+from shared.capability.registration import LEASE
 from shared.capability.wire import EFFORTS, artifact_to_proto, descriptor_from_proto, output_from_proto
 from shared.errors import Cancelled, DeadlineExceeded, InDoubt, PeerProtocol, PeerUnavailable, WaystationError
 from shared.fault_points import fault_point
@@ -40,9 +41,14 @@ OnChange = Callable[[Sequence[Descriptor]], Awaitable[None]]
 class PeerDirectory:
     """The service list, followed from the control plane and kept on disk for when that is down."""
 
-    def __init__(self, control_address: str, cache: Path, on_change: OnChange) -> None:
-        self._control_address, self._cache, self._on_change = control_address, cache, on_change
+    def __init__(
+        self, control_address: str, cache: Path, on_change: OnChange, grace_s: float = LEASE.total_seconds()
+    ) -> None:
+        self._control_address, self._cache, self._on_change, self._grace_s = control_address, cache, on_change, grace_s
         self._instances: dict[str, Instance] = {}
+        self._told: list[Instance] = []
+        self._version = 0.0
+        self._relearning: asyncio.Task[None] | None = None
 
     def services(self) -> Sequence[Descriptor]:
         """The capability services that are healthy, by name; replicas once."""
@@ -73,12 +79,13 @@ class PeerDirectory:
         except (ValueError, ParseError, OSError) as error:
             logger.warning("the kept service list %s is not readable: %s", self._cache, error)
             return
+        self._version = math.inf
         await self._replace(instances)
 
     async def follow(self) -> None:
         """Follow the control plane for ever; without it the last list stands."""
         is_known_down = False
-        async with open_channel(self._control_address) as channel:
+        async with open_channel(self._control_address) as channel, asyncio.TaskGroup() as tasks:
             stub = control_v1.RegistryServiceStub(channel)
             while True:
                 try:
@@ -86,21 +93,30 @@ class PeerDirectory:
                         request = control_v1.WatchServicesRequest(kind="capability")
                         async for update in stub.WatchServices(request, timeout=WATCH_TIMEOUT_S):
                             is_known_down = False
-                            await self._take(list(update.instances))
+                            await self._take(list(update.instances), update.version, tasks)
                 except WaystationError as error:
                     if not is_known_down:
                         logger.warning("the control plane is away, going on with the last service list: %s", error)
                     is_known_down = True
                 await asyncio.sleep(RETRY_S)
 
-    async def _take(self, instances: list[Instance]) -> None:
-        if not instances:
-            # a control plane that has just been restarted knows nobody yet: wait for the leases to lapse
-            now = datetime.now(UTC)
-            instances = [
-                item for item in self._instances.values() if item.lease_expire_time.ToDatetime(tzinfo=UTC) > now
-            ]
+    async def _take(self, instances: list[Instance], version: int, tasks: asyncio.TaskGroup) -> None:
+        if version < self._version:
+            # one of us was restarted: the services register one after the other, all that live within one lease
+            self._relearning = tasks.create_task(self._relearn())
+        self._version, self._told = version, instances
+        if self._relearning and not self._relearning.done():
+            names = {item.descriptor.name for item in instances if item.health.state in _USABLE}
+            instances = [*instances, *(item for item in self._instances.values() if item.descriptor.name not in names)]
         await self._replace(instances)
+        self._keep(instances)
+
+    async def _relearn(self) -> None:
+        await asyncio.sleep(self._grace_s)
+        await self._replace(self._told)
+        self._keep(self._told)
+
+    def _keep(self, instances: Sequence[Instance]) -> None:
         self._cache.parent.mkdir(parents=True, exist_ok=True)
         partial = self._cache.with_suffix(".partial")
         partial.write_text(json.dumps([MessageToDict(item) for item in instances]))
