@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from httpx_sse import ServerSentEvent as Sse
 from httpx_sse import aconnect_sse
@@ -425,6 +426,7 @@ async def test_a_run_whose_agent_died_is_lost(tmp_path: Path) -> None:
         control_v1.ReportRunEventsRequest(instance_id="a", store_id="s" * 129),
         reporting(agent_v1.Run()),
         reporting(lost_runs={"r1": -1}),
+        reporting(agent_v1.Run(run_id="r", create_time=Timestamp(seconds=2**62))),
         reporting(events=[agent_v1.RunEvent(run_id="unknown", sequence=1)]),
         reporting(agent_v1.Run(run_id="r"), events=[agent_v1.RunEvent(run_id="r", sequence=n) for n in (2, 1)]),
         reporting(agent_v1.Run(run_id="r"), events=[agent_v1.RunEvent(run_id="r")]),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.control.registry.limits import check_instance_id
+from services.control.telemetry.span import MAX_TIME_NS
 from shared.errors import InvalidInput, LimitExceeded
 from shared.pb import agent_v1, control_v1
 
@@ -39,6 +40,8 @@ def report_from_proto(request: control_v1.ReportRunEventsRequest) -> RunReport:
         raise InvalidInput("lost_runs has a number below 0.", field="lost_runs")
     for run in request.runs:
         _check_id("runs.run_id", run.run_id)
+        if not 0 <= run.create_time.seconds * 10**9 <= MAX_TIME_NS:
+            raise InvalidInput("runs.create_time must be a time from 1970 until 2262.", field="runs.create_time")
     return RunReport(
         instance_id=request.instance_id,
         store_id=request.store_id,
