@@ -14,6 +14,7 @@ from shared.storage.database import APPLICATION_ID, BUSY_TIMEOUT_MS, storage_err
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
 MAX_PROBLEMS = 20
+_NO_PROBLEMS = ("ok", "*** in database main ***")
 _STEPS_BETWEEN_CHECKS = 1_000
 
 
@@ -74,7 +75,7 @@ def check_file(path: Path, *, is_full: bool, timeout_s: float = 1e9, is_single: 
         if not isinstance(explained, StorageCorrupt):
             raise explained from error
         return Verdict((f"{type(error).__name__.removesuffix('Error')}: {error}",), not is_late)
-    problems = tuple(line for row in rows for line in row.splitlines() if row != "ok")
+    problems = tuple(line for row in rows for line in row.splitlines() if line not in _NO_PROBLEMS)
     return Verdict(problems[:MAX_PROBLEMS], True)
 
 

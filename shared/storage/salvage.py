@@ -20,6 +20,15 @@ _CLASSES: dict[str, tuple[type, ...]] = {"INTEGER": (int,), "TEXT": (str,), "BLO
 
 
 @dataclass(frozen=True)
+class MissingRow:
+    """A row of which only an index knows."""
+
+    table: str
+    known: dict[str, Value]
+    """Its values in the columns of the index."""
+
+
+@dataclass(frozen=True)
 class Salvage:
     """What was taken over."""
 
@@ -27,6 +36,8 @@ class Salvage:
     """Rows by table."""
     skipped: int
     """Pages and rows that could not be read or belonged nowhere."""
+    missing: list[MissingRow]
+    """Rows that could not be read, as far as an index still names them."""
 
     @property
     def total(self) -> int:
@@ -63,6 +74,10 @@ class _Table:
             and all(column.fits(value) for column, value in zip(self.columns, record.values, strict=False))
         )
 
+    def fits_exactly(self, record: Record) -> bool:
+        """Whether it can be a row that has every column."""
+        return self.fits(record) and len(record.values) == len(self.columns)
+
 
 def salvage(damaged: Path, target: Path, schemas: tuple[Schema, ...]) -> Salvage:
     """Write what can be read of `damaged` and its log into the new file `target`.
@@ -76,9 +91,9 @@ def salvage(damaged: Path, target: Path, schemas: tuple[Schema, ...]) -> Salvage
     reader = PageReader(content := damaged.read_bytes(), page_bytes_of(content))
     with closing(apsw.Connection(str(target))) as connection:
         connection.pragma("foreign_keys", False)
-        rows = _copy(reader, connection)
+        rows, missing = _Copying(reader, connection).run()
         connection.pragma("wal_checkpoint", "truncate")
-    return Salvage(rows, reader.skipped)
+    return Salvage(rows, reader.skipped, missing)
 
 
 def copy_damaged(path: Path, copy: Path) -> None:
@@ -110,41 +125,60 @@ def _mend_header(damaged: Path) -> None:
         file.write(header)
 
 
-def _copy(reader: PageReader, connection: apsw.Connection) -> dict[str, int]:
-    tables = {table.name: table for table in _tables(connection)}
-    rows: Counter[str] = Counter(dict.fromkeys(tables, 0))
-    with connection:
-        first_rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables}
-        for name in tables:
-            connection.execute(f'DELETE FROM "{name}"')
-        for table, record in _sorted_out(reader, tables):
-            if _insert(connection, table, record):
-                rows[table.name] += 1
-        for name, defaults in first_rows.items():
-            for row in defaults if not rows[name] else ():
-                connection.execute(f'INSERT INTO "{name}" VALUES ({", ".join("?" * len(row))})', row)
-    return dict(rows)
+class _Copying:
+    """Brings the records of a file into the tables they belong to."""
 
+    def __init__(self, reader: PageReader, connection: apsw.Connection) -> None:
+        self._reader = reader
+        self._connection = connection
+        self._tables = {table.name: table for table in _tables(connection)}
+        self._indexed: dict[str, dict[int, tuple[str, tuple[Value, ...]]]] = {name: {} for name in self._tables}
+        """By table and rowid: the index that names the row, and what it knows."""
 
-def _sorted_out(reader: PageReader, tables: dict[str, _Table]) -> Iterator[tuple[_Table, Record]]:
-    """Each record with its table: by the tree it hangs on, or, where none leads to it, by its shape alone."""
-    reader.free_pages()
-    roots = [record.values[1:4] for record in reader.tree(1) if len(record.values) == 5]
-    for name, _, root in roots:
-        table = tables.get(str(name))
-        for record in reader.tree(root) if isinstance(root, int) else ():
-            if table and table.fits(record):
-                yield table, record
-            elif table:
-                reader.skipped += 1
-    for record in reader.leftovers():
-        fitting = [
-            table for table in tables.values() if table.fits(record) and len(record.values) == len(table.columns)
-        ]
-        if len(fitting) == 1:
-            yield fitting[0], record
-        else:
-            reader.skipped += 1
+    def run(self) -> tuple[dict[str, int], list[MissingRow]]:
+        """Copy everything; return the number of rows by table, and the rows that are missing."""
+        rows: Counter[str] = Counter(dict.fromkeys(self._tables, 0))
+        with self._connection:
+            first_rows = {name: self._query(f'SELECT * FROM "{name}"') for name in self._tables}
+            for name in self._tables:
+                self._connection.execute(f'DELETE FROM "{name}"')
+            for table, record in self._sorted_out():
+                if _insert(self._connection, table, record):
+                    rows[table.name] += 1
+            for name, defaults in first_rows.items():
+                for row in defaults if not rows[name] else ():
+                    self._connection.execute(f'INSERT INTO "{name}" VALUES ({", ".join("?" * len(row))})', row)
+        return dict(rows), list(self._missing())
+
+    def _sorted_out(self) -> Iterator[tuple[_Table, Record]]:
+        """Each record with its table: by the tree it hangs on, or, where none leads to it, by its shape alone."""
+        self._reader.free_pages()
+        roots = [record.values[1:4] for record in self._reader.tree(1) if len(record.values) == 5]
+        for name, table_name, root in roots:
+            table = self._tables.get(str(name))
+            for record in self._reader.tree(root) if isinstance(root, int) else ():
+                if table and table.fits(record):
+                    yield table, record
+                elif table:
+                    self._reader.skipped += 1
+                elif str(table_name) in self._tables and isinstance(rowid := record.values[-1], int):
+                    self._indexed[str(table_name)][rowid] = (str(name), record.values[:-1])
+        for record in self._reader.leftovers():
+            fitting = [table for table in self._tables.values() if table.fits_exactly(record)]
+            if len(fitting) == 1:
+                yield fitting[0], record
+            else:
+                self._reader.skipped += 1
+
+    def _missing(self) -> Iterator[MissingRow]:
+        for table, entries in self._indexed.items():
+            present = {rowid for (rowid,) in self._query(f'SELECT rowid FROM "{table}"')} if entries else set()
+            for index, values in (entries[rowid] for rowid in sorted(entries.keys() - present)):
+                columns = [str(name) for (name,) in self._query("SELECT name FROM pragma_index_info(?)", (index,))]
+                yield MissingRow(table, dict(zip(columns, values, strict=False)))
+
+    def _query(self, sql: str, values: tuple[Value, ...] = ()) -> list[Any]:
+        return self._connection.execute(sql, values).fetchall()
 
 
 def _insert(connection: apsw.Connection, table: _Table, record: Record) -> bool:

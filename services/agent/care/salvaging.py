@@ -1,9 +1,10 @@
 """Makes a file that can be used out of what is left of a damaged agent.db."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Candidate:
     """The newest event of each run in it, by run id."""
     known: Mapping[str, int]
     """The newest event of each run of which there was a trace."""
+    lost_checkpoints: Mapping[str, int] = field(default_factory=dict)
+    """How many checkpoints are known to be gone, by thread id: such a thread may be back at an earlier one."""
     deleted: Collection[str] = ()
     """Runs that it lacks because they were deleted."""
 
@@ -50,12 +53,16 @@ def salvage_candidate(
     remove_database(damaged)
     logger.warning("salvaged %s of %s, skipped %d", found.rows, path.name, found.skipped)
     known = _clean(target, checks, backups) if found.total else {}
+    lost = Counter(str(row.known["thread_id"]) for row in found.missing if row.table == "thread_checkpoints")
     if not known or not check_file(target, is_full=True).is_good:
-        remove_database(target)
         return None
     with closing(open_to_look(target)) as connection:
+        if not (kept := contents.newest_sequences(connection)):
+            return None
         deleted = contents.deleted_runs(connection)
-        return Candidate(target, "salvage", contents.newest_sequences(connection), known, deleted)
+        # a run of which only an index knows had no events that could be read
+        named = {str(row.known["run_id"]): 0 for row in found.missing if row.known.get("run_id")}
+        return Candidate(target, "salvage", kept, named | known, lost, deleted)
 
 
 def remove_database(path: Path) -> None:

@@ -41,12 +41,15 @@ class Repair:
     """Where the file that was there is kept."""
     generation: int
     lost: list[LostRun]
+    lost_checkpoints: dict[str, int]
+    """Checkpoints that are known to be gone, by thread id."""
 
     @property
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         lost = [run.as_dict for run in self.lost]
-        return {"source": self.source, "aside": str(self.aside), "generation": self.generation, "lost": lost}
+        row = {"source": self.source, "aside": str(self.aside), "generation": self.generation, "lost": lost}
+        return row | {"lost_checkpoints": self.lost_checkpoints}
 
 
 class StoreCare:
@@ -223,15 +226,19 @@ class StoreCare:
         aside = self.path.with_name(f"{self.path.name}.{why}-{_stamp()}")
         replace_database(self.path, chosen.path, aside)
         self._mark_file.write(mark)
-        repair = Repair(chosen.source, aside, mark.generation, contents.lost_runs(known, chosen.kept, chosen.deleted))
+        lost = contents.lost_runs(known, chosen.kept, chosen.deleted)
+        repair = Repair(chosen.source, aside, mark.generation, lost, dict(chosen.lost_checkpoints))
         kind = "salvaged" if chosen.source == "salvage" else "restored"
         message = (
             f"{self.path.name} is generation {mark.generation} now, from {chosen.source}; "
-            f"{len(repair.lost)} runs lost events; what was there is kept as {aside.name}."
+            f"{len(repair.lost)} runs lost events, {len(repair.lost_checkpoints)} threads checkpoints; "
+            f"what was there is kept as {aside.name}."
         )
         logger.warning(message)
         for run in repair.lost:
             logger.warning("run %s: event %d was known, %d is kept", run.run_id, run.known_sequence, run.kept_sequence)
+        for thread_id, count in repair.lost_checkpoints.items():
+            logger.warning("thread %s: %d checkpoints are gone; it may go on from an earlier one", thread_id, count)
         self._note(kind, message, **repair.as_dict)
         return repair
 
@@ -281,9 +288,13 @@ class StoreCare:
 
 
 def _better(salvaged: Candidate | None, restored: Candidate | None, known: list[Mapping[str, int]]) -> Candidate | None:
-    """What loses fewer runs; salvage when both lose the same, since it has what is in no run."""
-    candidates = [candidate for candidate in (salvaged, restored) if candidate]
-    return min(candidates, key=lambda it: len(contents.lost_runs(known, it.kept, it.deleted)), default=None)
+    """What loses less; salvage when both lose the same, since it has what is in no run."""
+
+    def losses(candidate: Candidate) -> int:
+        lost = contents.lost_runs(known, candidate.kept, candidate.deleted)
+        return len(lost) + len(candidate.lost_checkpoints)
+
+    return min((candidate for candidate in (salvaged, restored) if candidate), key=losses, default=None)
 
 
 @contextmanager

@@ -119,6 +119,18 @@ def test_a_damaged_leaf_costs_its_own_rows_only(path: Path, tmp_path: Path) -> N
     assert found.skipped == 1
 
 
+def test_rows_that_only_an_index_knows_are_named(path: Path, tmp_path: Path) -> None:
+    truth = rows(path)
+    with closing(apsw.Connection(str(path))) as connection:
+        sql = "SELECT pageno FROM dbstat WHERE name = 'things' AND pagetype = 'leaf' AND ncell > 1 LIMIT 1"
+        page = int(connection.execute(sql).get)  # type: ignore[arg-type]
+    overwrite(path, page, bytes(PAGE))
+    found = salvage(path, tmp_path / "new.db", (SCHEMA,))
+    lost = truth["things"] - rows(tmp_path / "new.db")["things"]
+    assert [row.table for row in found.missing] == ["things"] * len(lost)
+    assert {row.known["name"] for row in found.missing} == {name for _, name, *_ in lost}  # type: ignore[misc]
+
+
 def test_a_table_of_which_nothing_is_left_has_its_first_rows(path: Path, tmp_path: Path) -> None:
     overwrite(path, roots(path)["defaults"], bytes(PAGE))
     salvage(path, tmp_path / "new.db", (SCHEMA,))

@@ -396,3 +396,30 @@ async def test_a_file_that_is_older_than_marks_is_noticed_too(care: StoreCare) -
     older.close()
     with pytest.raises(CommitsMissing):
         opened(care)
+
+
+async def test_checkpoints_that_are_gone_are_named_by_their_thread(care: StoreCare) -> None:
+    truth = await filled(care)
+    connection = apsw.Connection(str(care.path))
+    sql = (
+        "SELECT pageno, ncell FROM dbstat WHERE name = 'thread_checkpoints' AND pagetype = 'leaf' AND ncell > 1 LIMIT 1"
+    )
+    row: tuple[int, int] = connection.execute(sql).get  # type: ignore[assignment]
+    connection.close()
+    damage(care.path, noise(row[0]))
+    database = opened(care)
+    assert await database.read(contents_of) == truth
+    lost: dict[str, int] = last(care, "salvaged")["lost_checkpoints"]  # type: ignore[assignment]
+    assert sum(lost.values()) == row[1] and all(thread_id.startswith("thread-run-") for thread_id in lost)
+    database.close()
+
+
+async def test_a_file_that_lost_every_run_is_refused(care: StoreCare) -> None:
+    await filled(care)
+    connection = apsw.Connection(str(care.path))
+    pages = connection.execute("SELECT pageno FROM dbstat WHERE name IN ('runs', 'events')").fetchall()
+    connection.close()
+    for (page,) in pages:
+        damage(care.path, zeros(int(page)))
+    with pytest.raises(StorageCorrupt, match="nothing could be salvaged"):
+        opened(care)
