@@ -76,21 +76,22 @@ def take_up(
     run_id: str,
     custodian: Custodian,
     states: Collection[agent_v1.Run.State.ValueType],
-    is_attempt: bool = False,
 ) -> RunRecord:
     """Take an unfinished run into custody, under a new epoch.
 
-    With `is_attempt` it is one after a crash; it counts when nothing was committed since the last one. Raises
-    `NotFound`, `WrongState` when the run is in none of `states`, and `ThreadBusy` when somebody else has it.
+    When its last owner never let it go, that one crashed; the attempt counts unless something was committed since the
+    last one. Raises `NotFound`, `WrongState` when the run is in none of `states`, and `ThreadBusy` when somebody else
+    has it.
     """
     run = load_run(connection, run_id)
     if run.state not in states:
         raise wrong_state(run)
     sql = "SELECT trace_parent, head, takeup_count, wants_pause FROM runs WHERE run_id = ?"
     trace_parent, old_head, takeup_count, wants_pause = connection.execute(sql, (run_id,)).get
+    last_owner = ownership.current(connection, run.thread_id)
     run.epoch = _claim(connection, run.thread_id, custodian)
     head = head_of(connection, run.thread_id, "") or ""
-    if is_attempt:
+    if last_owner and last_owner.owner != ownership.NOBODY:
         run.attempt_count = run.attempt_count + 1 if head == old_head else 1
     save_run(connection, run)
     connection.execute(
@@ -112,6 +113,7 @@ def keep_run(connection: apsw.Connection, run: agent_v1.Run) -> None:
     """Store a run as it is now; one that waits or has ended is given out of custody."""
     save_run(connection, run)
     if not is_live(run):
+        connection.execute("UPDATE runs SET wants_pause = 0 WHERE run_id = ?", (run.run_id,))
         ownership.release(connection, run.thread_id, run.epoch)
 
 

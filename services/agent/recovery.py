@@ -28,11 +28,6 @@ class Recovery:
         self._suspects: list[str] = []
         self._trial: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Take up what an earlier life of this process left; only for whoever holds the lock on the data folder."""
-        await self._store.release_dead()
-        await self.sweep()
-
     async def run(self) -> None:
         """Sweep until cancelled. Survives what goes wrong."""
         try:
@@ -65,7 +60,7 @@ class Recovery:
         try:
             with self._driver.reserved(run_id):
                 # checks state and ownership again, inside the transaction that takes it
-                record = await self._store.take_up(run_id, LIVE, is_attempt=True)
+                record = await self._store.take_up(run_id, LIVE)
                 fault_point("during_recovery")
                 if record.run.attempt_count > self._settings.max_attempts:
                     await self._driver.settle(record, agent_v1.Run.STATE_FAILED, _crash_loop(record.run))

@@ -283,9 +283,10 @@ class RunDriver:
             self._events.emit(run.run_id, answered)
         return Command(resume=given) if given else None
 
-    async def _migrate(self, run: agent_v1.Run) -> None:
+    async def migration_for(self, run: agent_v1.Run) -> GraphMigration | None:
+        """What the run's checkpoint needs to go on under this graph; None for nothing. Raises `GraphChanged`."""
         if run.graph_digest in ("", self.shape.digest):
-            return
+            return None
         stored = await self._store.shape(run.graph_digest)
         if stored is None:
             raise GraphChanged(
@@ -293,7 +294,10 @@ class RunDriver:
                 remedy="Ask again; the run's history stays.",
                 from_digest=run.graph_digest[:12],
             )
-        migration = find_migration(GraphShape.from_json(stored), self.shape, self._migrations)
+        return find_migration(GraphShape.from_json(stored), self.shape, self._migrations)
+
+    async def _migrate(self, run: agent_v1.Run) -> None:
+        migration = await self.migration_for(run)
         saver: Any = self._graph.checkpointer
         found = await saver.aget_tuple(self.config(run)) if migration else None
         if migration and found:

@@ -42,12 +42,10 @@ class RunStore:
             lambda connection: custody.admit(connection, run, trace_parent, self._custodian, is_new_thread)
         )
 
-    async def take_up(
-        self, run_id: str, states: Collection[agent_v1.Run.State.ValueType], is_attempt: bool = False
-    ) -> RunRecord:
+    async def take_up(self, run_id: str, states: Collection[agent_v1.Run.State.ValueType]) -> RunRecord:
         """See `custody.take_up`."""
         return await self._database.write(
-            lambda connection: custody.take_up(connection, run_id, self._custodian, states, is_attempt)
+            lambda connection: custody.take_up(connection, run_id, self._custodian, states)
         )
 
     async def ask_pause(self, run_id: str) -> agent_v1.Run:
@@ -73,9 +71,9 @@ class RunStore:
         """Give a thread up without a change to its run, which anybody may take up from now on."""
         await self._database.write(lambda connection: ownership.release(connection, thread_id, epoch))
 
-    async def release_dead(self) -> None:
-        """Give up the threads of every other owner; only for whoever holds the lock on the data folder."""
-        sql = "UPDATE threads SET owner = '', lease_ns = 0 WHERE owner NOT IN ('', ?)"
+    async def end_leases(self) -> None:
+        """End the lease of every other owner; only for whoever holds the lock on the data folder."""
+        sql = "UPDATE threads SET lease_ns = 0 WHERE owner NOT IN ('', ?)"
         owner = self._custodian.owner
         await self._database.write(lambda connection: connection.execute(sql, (owner,)).fetchall())
 

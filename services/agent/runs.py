@@ -71,12 +71,12 @@ class Runs:
     async def recover(self, missing: Sequence[MissingCommits] = ()) -> None:
         """Make ready: take up what an earlier life of the process left, but for runs that lost commits meanwhile.
 
-        See `Recovery.start`.
+        Only for whoever holds the lock on the data folder: the leases of all others end.
         """
         await self._store.keep_shape(self._driver.shape.digest, self._driver.shape.to_json())
-        await self._store.release_dead()
+        await self._store.end_leases()
         await self.fail_missing(missing)
-        await self.recovery.start()
+        await self.recovery.sweep()
 
     async def start(self, request: RunRequest, correlation_id: str) -> tuple[agent_v1.Run, bool]:
         """Store a run and set it going; the flag says that the request id was known.
@@ -152,6 +152,7 @@ class Runs:
             return run
         if run.state not in (*LIVE, agent_v1.Run.STATE_PAUSED):
             raise wrong_state(run)
+        await self._driver.migration_for(run)
         return await self._continue(run_id, "request" if is_live(run) else "pause")
 
     async def answer(self, run_id: str, question_id: str, answer: Any, request_id: str) -> agent_v1.Run:
@@ -210,7 +211,7 @@ class Runs:
         source = await self._store.get(run_id)
         checked = checked_updates(updates, self._settings.max_hops) if updates else None
         found = await self._checkpoint(source, checkpoint_id)
-        values = found.checkpoint["channel_values"]
+        values = {**found.checkpoint["channel_values"], **(checked or {})}
         run = self._new_run(RunRequest(values.get("query", source.query), source.workflow), correlation_id)
         run.effort, run.tenant, run.request_id = source.effort, source.tenant, request_id
         run.graph_digest = source.graph_digest

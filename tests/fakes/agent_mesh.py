@@ -127,6 +127,8 @@ class Mesh:
     router: FakeRouter
     directory: FakeDirectory
     runs: Runs
+    store: RunStore
+    database: Database
     seen: list[agent_v1.RunEvent] = field(default_factory=list)
 
     async def start(self, query: str = "sort it", **fields: Any) -> agent_v1.Run:
@@ -146,10 +148,30 @@ class Mesh:
         return [getattr(event, kind) for event in self.seen if event.WhichOneof("payload") == kind]
 
 
+class DyingStore(RunStore):
+    """The store of a process that dies: it lets go of nothing."""
+
+    async def release_lease(self, thread_id: str, epoch: int) -> None:
+        pass
+
+
 @asynccontextmanager
-async def mesh(home: Path, missing: Sequence[MissingCommits] = ()) -> AsyncIterator[Mesh]:
-    """An agent that serves; `missing` is what the control plane knows of commits that its store has lost."""
+async def mesh(
+    home: Path,
+    missing: Sequence[MissingCommits] = (),
+    *,
+    dies: bool = False,
+    hangs: bool = False,
+    owner: str = "agent-test",
+    **settings: Any,
+) -> AsyncIterator[Mesh]:
+    """An agent that serves until the context ends: with a drain, or, when it `dies`, as by a kill.
+
+    `missing` is what the control plane knows of commits that its store has lost.
+    """
     service, model, router, directory = FakeService(), ScriptedModel(), FakeRouter(), FakeDirectory()
+    if hangs:
+        service.hang.clear()
     async with AsyncExitStack() as stack:
 
         def add_capability(server: grpc.aio.Server) -> None:
@@ -160,13 +182,15 @@ async def mesh(home: Path, missing: Sequence[MissingCommits] = ()) -> AsyncItera
         database = Database(home / "agent.db", *SCHEMAS)
         database.open()
         stack.callback(database.close)
-        store = RunStore(database, Custodian("agent-test", 15))
+        agent_settings = AgentSettings(home=home, **{"drain_timeout_s": 0, **settings})
+        custodian = Custodian(owner, agent_settings.lease_s)
+        store = (DyingStore if dies else RunStore)(database, custodian)
         events = RunEvents(store)
         peers = CapabilityPeers(directory)  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
         ports = Ports(router, directory, peers, events, {"low": model, "medium": model, "high": model})
         graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database))
-        runs = Runs(graph, store, events, RunRetention(database), AgentSettings(home=home, drain_timeout_s=0))
+        runs = Runs(graph, store, events, RunRetention(database), agent_settings)
 
         def add_agent(server: grpc.aio.Server) -> None:
             servicer = AgentServicer(runs, router, auto_workflow("", 3))  # type: ignore[abstract]
@@ -174,6 +198,13 @@ async def mesh(home: Path, missing: Sequence[MissingCommits] = ()) -> AsyncItera
 
         agent = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_agent, ()))
         channel = await stack.enter_async_context(open_channel(agent.address))
-        await runs.recover(missing)
         stack.push_async_callback(runs.drain)
-        yield Mesh(agent_v1.AgentServiceStub(channel), service, model, router, directory, runs)
+        await runs.recover(missing)
+        sweeper = asyncio.create_task(runs.recovery.run())
+        stack.push_async_callback(_cancelled, sweeper)
+        yield Mesh(agent_v1.AgentServiceStub(channel), service, model, router, directory, runs, store, database)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
