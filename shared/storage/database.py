@@ -8,8 +8,7 @@ does so for a millisecond, so that it shares the commit of one that is about to 
 import asyncio
 import queue
 import threading
-import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -33,7 +32,7 @@ MAX_QUEUED_WRITES = 10_000
 MAX_BATCH = 512
 BUSY_TIMEOUT_MS = 5_000
 LINGER_S = 0.001
-"""How long the writer waits for company when all it has can wait."""
+"""How long a write that can wait does so for another one to share its commit."""
 WAL_LIMIT_BYTES = 4_000_000
 """What a checkpoint leaves of a log that had grown beyond it."""
 
@@ -55,10 +54,9 @@ class Schema:
 class _Write:
     work: Work[Any]
     future: "Future[Any] | asyncio.Future[Any]"
-    loop: asyncio.AbstractEventLoop | None
-    """Where an asyncio future is settled."""
-    can_wait: bool
     is_one_statement: bool
+    loop: asyncio.AbstractEventLoop | None = None
+    """Where an asyncio future is settled."""
     result: Any = None
     error: Exception | None = None
 
@@ -102,7 +100,8 @@ class Database:
         """Hears of each transaction that the file or the disk refused."""
         self.batch_size = 0
         """How many writes share the present transaction; for a write to look at."""
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._patient: deque[_Write] = deque()
+        self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"writer-{path.stem}", daemon=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix=f"reader-{path.stem}")
         self._local = threading.local()
@@ -139,6 +138,7 @@ class Database:
         if not self._is_open:
             return
         self._is_open = False
+        self._enqueue_patient()
         self._queue.put(None)
         self._thread.join()
         self._readers.shutdown()
@@ -153,13 +153,19 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._enqueue(_Write(work, future, loop, can_wait, is_one_statement))
+        write = _Write(work, future, is_one_statement, loop)
+        if can_wait:
+            self._check_open()
+            self._patient.append(write)  # the writer sleeps on: waking it for this alone costs more than the wait
+            loop.call_later(LINGER_S, self._enqueue_patient)
+        else:
+            self._enqueue(write)
         return await future
 
-    def submit(self, work: Work[T], *, can_wait: bool = False, is_one_statement: bool = False) -> Future[T]:
+    def submit(self, work: Work[T], *, is_one_statement: bool = False) -> Future[T]:
         """Queue `work` for the next transaction, as `write` does; the future is done after the commit."""
         future: Future[T] = Future()
-        self._enqueue(_Write(work, future, None, can_wait, is_one_statement))
+        self._enqueue(_Write(work, future, is_one_statement))
         return future
 
     async def read(self, work: Work[T]) -> T:
@@ -175,14 +181,25 @@ class Database:
             if connection is None:
                 connection = self._local.connection = self._connect()
             return work(connection)
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise storage_error(error, self.path) from error
 
     def _enqueue(self, write: _Write) -> None:
         self._check_open()
         if self._queue.qsize() >= MAX_QUEUED_WRITES:
             raise LimitExceeded(f"{MAX_QUEUED_WRITES} writes wait for {self.path.name}.", limit=MAX_QUEUED_WRITES)
-        self._queue.put(write)
+        self._queue.put([*self._take_patient(), write])
+
+    def _enqueue_patient(self) -> None:
+        if writes := self._take_patient():
+            self._queue.put(writes)
+
+    def _take_patient(self) -> list[_Write]:
+        writes = []
+        with suppress(IndexError):
+            while True:
+                writes.append(self._patient.popleft())
+        return writes
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -251,21 +268,15 @@ class Database:
     def _run(self) -> None:
         is_last = False
         while not is_last:
-            batch = self._next_batch()
-            is_last = batch[-1] is None
-            self._commit([write for write in batch if write and write.is_wanted()])
-
-    def _next_batch(self) -> list[_Write | None]:
-        batch = [self._queue.get()]
-        until = time.monotonic() + LINGER_S
-        is_patient = True
-        while len(batch) < MAX_BATCH and (last := batch[-1]):
-            is_patient = is_patient and last.can_wait
-            try:
-                batch.append(self._queue.get(is_patient, max(0.0, until - time.monotonic())))
-            except queue.Empty:
-                break
-        return batch
+            batch: list[_Write] = []
+            while not is_last and len(batch) < MAX_BATCH:
+                try:
+                    writes = self._queue.get(block=not batch)
+                except queue.Empty:
+                    break
+                is_last = writes is None
+                batch += writes or ()
+            self._commit([write for write in batch if write.is_wanted()])
 
     def _commit(self, batch: list[_Write]) -> None:
         if not batch:
@@ -290,7 +301,7 @@ class Database:
             # a full disk or a failing one makes SQLite undo the whole transaction, the other writes too
             if isinstance(error, _FATAL) or not self._writer.in_transaction:
                 raise
-            write.error = error
+            write.error = storage_error(error, self.path) if isinstance(error, UnicodeDecodeError) else error
             if not write.is_one_statement:
                 self._writer.execute("ROLLBACK TO one_write")
         if not write.is_one_statement:
@@ -326,7 +337,7 @@ def _settle_here(writes: Sequence[_Write]) -> None:
 
 def storage_error(error: Exception, path: Path) -> WaystationError:
     """Say what a failure of SQLite or of the file system means for the user of `path`."""
-    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError | UnicodeDecodeError):
         return StorageCorrupt(
             f"{path} is damaged or not a database.", remedy="Move it away; nothing was changed.", path=path
         )

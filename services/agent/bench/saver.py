@@ -122,7 +122,11 @@ async def _conversation(opened: Opened) -> tuple[list[float], float]:
                 config = {"configurable": {"thread_id": "long"}}
                 await graph.ainvoke({"messages": [question]}, config, durability="sync")
                 times.append((time.perf_counter() - started) * 1e3)
-        return times, sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        return times, _size_of(Path(folder))
+
+
+def _size_of(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.iterdir()) / 1e6
 
 
 def _conversation_measures(

@@ -230,11 +230,8 @@ class Saver(BaseCheckpointSaver[Any]):
 
         size = len(body) + sum(map(len, chunks.values()))
         span_attributes = {attributes.THREAD_ID: thread_id, attributes.RUN_ID: run_id or ""}
-        return (
-            _Put(work, not chunks, size, span_attributes),
-            row,
-            Head(row.checkpoint_id, encoder.digests, encoder.slices),
-        )
+        fresh_head = Head(row.checkpoint_id, encoder.digests, encoder.slices)
+        return _Put(work, not chunks, size, span_attributes), row, fresh_head
 
     def _writes_put(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str

@@ -237,3 +237,84 @@ def test_a_file_left_by_a_crash_is_opened(notes: Database, path: Path, tmp_path:
     again.open()
     assert again.submit(texts).result(5) == ["one"]
     again.close()
+
+
+async def test_a_write_that_can_wait_shares_the_commit_of_the_next(notes: Database) -> None:
+    commits: list[int] = []
+    await notes.write(lambda connection: connection.set_commit_hook(lambda: bool(commits.append(notes.batch_size))))
+    waiting = asyncio.ensure_future(notes.write(add("first"), can_wait=True))
+    await asyncio.sleep(0)  # it is queued
+    assert await notes.write(add("second")) == 2
+    assert await waiting == 1
+    assert commits == [1, 2]  # the first made the hook
+
+
+async def test_a_write_that_can_wait_does_not_wait_for_ever(notes: Database) -> None:
+    assert await asyncio.wait_for(notes.write(add("alone"), can_wait=True), 5) == 1
+
+
+async def test_closing_commits_the_writes_that_can_wait(path: Path) -> None:
+    store = Database(path, SCHEMA)
+    store.open()
+    waiting = asyncio.ensure_future(store.write(add("last"), can_wait=True))
+    await asyncio.sleep(0)
+    store.close()
+    assert await waiting == 1
+
+
+async def test_a_write_whose_caller_has_left_is_not_made(notes: Database) -> None:
+    release = threading.Event()
+    holding = asyncio.ensure_future(notes.write(hold(release)))
+    left = asyncio.ensure_future(notes.write(add("left")))
+    await asyncio.sleep(0)
+    left.cancel()
+    release.set()
+    assert await holding
+    await notes.write(add("stayed"))
+    assert await notes.read(texts) == ["stayed"]
+
+
+async def test_a_loop_that_is_gone_does_not_stop_the_writer(notes: Database) -> None:
+    release, is_held = threading.Event(), threading.Event()
+
+    async def leave() -> None:
+        unfinished = asyncio.ensure_future(notes.write(lambda connection: is_held.set() or release.wait(5)))
+        await asyncio.to_thread(is_held.wait, 5)
+        unfinished.cancel()
+
+    await asyncio.to_thread(asyncio.run, leave())
+    release.set()
+    await notes.write(add("after"))
+    assert await notes.read(texts) == ["after"]
+
+
+async def test_a_single_statement_that_fails_spoils_no_other(notes: Database) -> None:
+    with pytest.raises(apsw.ConstraintError):
+        await notes.write(add(None), is_one_statement=True)
+    assert await notes.write(add("one"), is_one_statement=True) == 1
+    assert await notes.read(texts) == ["one"]
+
+
+def test_a_migration_may_be_a_function_and_take_over_the_tables_of_another_program(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(apsw.Connection(str(path))) as foreign:
+        foreign.execute("CREATE TABLE theirs (x, more); INSERT INTO theirs VALUES ('kept', 1)")
+
+    def take_over(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO notes (text) SELECT x FROM theirs; DROP TABLE theirs")
+
+    store = Database(path, Schema("notes", (NOTES, take_over), adopts={"theirs": frozenset({"x"})}))
+    store.open()
+    assert store.read_here(texts) == ["kept"]
+    store.close()
+
+
+@pytest.mark.parametrize("tables", ["CREATE TABLE theirs (y)", "CREATE TABLE theirs (x); CREATE TABLE others (x)"])
+def test_a_file_with_other_columns_or_tables_is_not_taken_over(path: Path, tables: str) -> None:
+    path.parent.mkdir()
+    with closing(apsw.Connection(str(path))) as foreign:
+        foreign.execute(tables)
+    before = path.read_bytes()
+    with pytest.raises(StorageCorrupt, match="another program"):
+        Database(path, Schema("notes", (NOTES,), adopts={"theirs": frozenset({"x"})})).open()
+    assert path.read_bytes() == before

@@ -18,8 +18,7 @@ LEASE = 10 * SECOND
 @pytest.fixture
 def connection() -> Iterator[apsw.Connection]:
     with closing(apsw.Connection(":memory:")) as found:
-        for script in SCHEMA.migrations:
-            found.execute(script)
+        found.execute(str(SCHEMA.migrations[0]))
         yield found
 
 
