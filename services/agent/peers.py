@@ -48,7 +48,7 @@ class PeerDirectory:
         self._instances: dict[str, Instance] = {}
         self._told: list[Instance] = []
         self._version = 0.0
-        self._relearning: asyncio.Task[None] | None = None
+        self._is_relearning = False
 
     def services(self) -> Sequence[Descriptor]:
         """The capability services that are healthy, by name; replicas once."""
@@ -85,36 +85,47 @@ class PeerDirectory:
     async def follow(self) -> None:
         """Follow the control plane for ever; without it the last list stands."""
         is_known_down = False
-        async with open_channel(self._control_address) as channel, asyncio.TaskGroup() as tasks:
+        async with open_channel(self._control_address) as channel:
             stub = control_v1.RegistryServiceStub(channel)
             while True:
                 try:
                     with peer_errors("control"):
-                        request = control_v1.WatchServicesRequest(kind="capability")
-                        async for update in stub.WatchServices(request, timeout=WATCH_TIMEOUT_S):
+                        async for update in self._updates(stub):
                             is_known_down = False
-                            await self._take(list(update.instances), update.version, tasks)
+                            await self._take(list(update.instances), update.version)
                 except WaystationError as error:
                     if not is_known_down:
                         logger.warning("the control plane is away, going on with the last service list: %s", error)
                     is_known_down = True
                 await asyncio.sleep(RETRY_S)
 
-    async def _take(self, instances: list[Instance], version: int, tasks: asyncio.TaskGroup) -> None:
-        if version < self._version:
-            # one of us was restarted: the services register one after the other, all that live within one lease
-            self._relearning = tasks.create_task(self._relearn())
+    async def _updates(
+        self, stub: "control_v1.RegistryServiceAsyncStub"
+    ) -> AsyncIterator[control_v1.WatchServicesResponse]:
+        settling = asyncio.create_task(self._settle())
+        try:
+            request = control_v1.WatchServicesRequest(kind="capability")
+            async for update in stub.WatchServices(request, timeout=WATCH_TIMEOUT_S):
+                yield update
+        finally:
+            settling.cancel()  # a control plane that dies before that has to hear of everyone once more
+
+    async def _take(self, instances: list[Instance], version: int) -> None:
+        # one of us was restarted: the services register one after the other, all that live within one lease
+        self._is_relearning |= version < self._version
         self._version, self._told = version, instances
-        if self._relearning and not self._relearning.done():
+        if self._is_relearning:
             names = {item.descriptor.name for item in instances if item.health.state in _USABLE}
             instances = [*instances, *(item for item in self._instances.values() if item.descriptor.name not in names)]
         await self._replace(instances)
         self._keep(instances)
 
-    async def _relearn(self) -> None:
+    async def _settle(self) -> None:
         await asyncio.sleep(self._grace_s)
-        await self._replace(self._told)
-        self._keep(self._told)
+        if self._is_relearning:
+            self._is_relearning = False
+            await self._replace(self._told)
+            self._keep(self._told)
 
     def _keep(self, instances: Sequence[Instance]) -> None:
         self._cache.parent.mkdir(parents=True, exist_ok=True)

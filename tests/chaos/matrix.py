@@ -183,8 +183,10 @@ class Attack:
 
     def _reach(self) -> int:
         # the store of a service is opened once, that of the agent once and then each of its runs
-        only_once = self._cell.boundary == "during_recovery" and self._process.name != "agent"
-        return 1 if only_once else REACH[self._cell.boundary]
+        if self._cell.boundary == "during_recovery" and self._process.name != "agent":
+            return 1
+        # the list of services that the control plane streams changes a few times only
+        return 4 if self._process.name == "control" else REACH[self._cell.boundary]
 
     async def _start(self, faults: str) -> None:
         try:
@@ -222,7 +224,7 @@ class Attack:
             )
             for item in self._load.tracked
         ]
-        self._outcome.verdict = judge(everything, is_agent_killed=self._process.name == "agent")
+        self._outcome.verdict = judge(everything, is_service_killed=self._process.name not in ("agent", "control"))
         if self._process.name == "agent":
             self._outcome.resume_s = max(map(self._resume_s, self._lives), default=0.0)
 

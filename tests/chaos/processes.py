@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,14 +169,33 @@ async def running_mesh(home: Path, names: tuple[str, ...] = tuple(MODULES)) -> A
                 await process.start()
         if "agent" in chosen:
             await chosen["agent"].start()
+        if "rag" in chosen:
+            await _ingest(home, environ)
         yield Mesh(home, chosen, f"127.0.0.1:{ports['AGENT']}")
+
+
+async def _ingest(home: Path, environ: Mapping[str, str]) -> None:
+    document = home / "backups.md"
+    document.write_text("# Backups\n\nThe retention of backups is 35 days.\n")
+    command = (sys.executable, "-m", "services.cli", "ingest", str(document))
+    ingest = await asyncio.create_subprocess_exec(
+        *command, env=environ, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await ingest.communicate()
+    if ingest.returncode:
+        raise Died("waystation ingest", ingest.returncode, said.decode())
 
 
 def _ports() -> dict[str, int]:
     names = [*(name.upper() for name in MODULES), "CONTROL_HTTP"]
-    with ExitStack() as stack:
-        doors = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        return {name: door.getsockname()[1] for name, door in zip(names, doors, strict=True)}
+    # below the ports that outgoing connections get: one of those could take a door while its process is dead
+    candidates = iter(random.sample(range(15_000, 30_000), 1_000))
+    return {name: next(port for port in candidates if _is_free(port)) for name in names}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _environ(home: Path, ports: Mapping[str, int]) -> dict[str, str]:

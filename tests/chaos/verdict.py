@@ -14,6 +14,10 @@ EXCUSED = ("PEER_UNAVAILABLE", "MODEL_UNAVAILABLE", "DRAINING", "DEADLINE")
 """What a run or hop may fail with while the service that it needs is dead."""
 
 
+HOPS = ("inside", "outside", "code", "fact", "sum")
+"""The kinds of runs that need a hop."""
+
+
 @dataclass
 class Verdict:
     """What became of some runs."""
@@ -64,12 +68,12 @@ class Evidence:
         return [common_v1.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_") for error in errors]
 
 
-def judge(everything: Iterable[Evidence], *, is_agent_killed: bool) -> Verdict:
-    """Judge runs. When only the agent was killed, nothing that others do may fail."""
+def judge(everything: Iterable[Evidence], *, is_service_killed: bool) -> Verdict:
+    """Judge runs. Unless a service was killed that they call, nothing may fail."""
     verdict = Verdict()
     for evidence in everything:
         verdict.runs += 1
-        _judge_end(evidence, verdict, () if is_agent_killed else EXCUSED)
+        _judge_end(evidence, verdict, EXCUSED if is_service_killed else ())
         _judge_effects(evidence, verdict)
         _judge_events(evidence, verdict)
     return verdict
@@ -86,6 +90,8 @@ def _judge_end(evidence: Evidence, verdict: Verdict, excused: Sequence[str]) -> 
         verdict.findings.append(f"{_name(tracked)} has not ended; its last event is {last}")
     elif reasons and all(reason in excused for reason in reasons):
         verdict.failed += 1
+    elif excused and run.state == agent_v1.Run.STATE_SUCCEEDED and tracked.kind in HOPS and not evidence.hops:
+        verdict.failed += 1  # it was answered without the service, which was known to be dead
     elif reasons or run.state != agent_v1.Run.STATE_SUCCEEDED:
         verdict.runs_lost += 1
         verdict.findings.append(
@@ -174,7 +180,8 @@ def _faults_of_text(evidence: Evidence) -> Iterable[str]:
     if answer and not evidence.reasons and evidence.tracked.kind in ("story", "inside", "outside"):
         shown = answer[max(answer)].strip()
         if shown != run.answer:
-            yield f"its text reads {shown[:80]!r}, its answer {run.answer[:80]!r}"
+            parts = {number: len(text) for number, text in answer.items()}
+            yield f"its text ends {shown[-40:]!r}, its answer {run.answer[-40:]!r}; characters by attempt: {parts}"
 
 
 def _brief(numbers: Iterable[int]) -> str:
