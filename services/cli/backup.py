@@ -65,8 +65,7 @@ def verify(
         note("There are no backups.")
     else:
         for verdict in verdicts:
-            first = next(iter(verdict["problems"]), "")
-            out().print(_verdict(verdict["name"], first), soft_wrap=True)
+            out().print(_verdict(**verdict), soft_wrap=True)
     if any(verdict["problems"] for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -148,8 +147,13 @@ def _table(backups: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _verdict(name: str, problem: str) -> Text:
-    return Text.assemble((f"{name}  ", "bold"), (f"damaged: {problem}", "bold red") if problem else ("good", "green"))
+def _verdict(name: str, problems: list[str], damage: list[str]) -> Text:
+    if problems:
+        return Text.assemble((f"{name}  ", "bold"), (f"damaged: {problems[0]}", "bold red"))
+    if damage:
+        text = f"good; of what was backed up, this was damaged already: {', '.join(damage)}"
+        return Text.assemble((f"{name}  ", "bold"), (text, "yellow"))
+    return Text.assemble((f"{name}  ", "bold"), ("good", "green"))
 
 
 def _print_lost(lost: list[dict[str, Any]]) -> None:

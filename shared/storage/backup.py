@@ -42,6 +42,8 @@ class Backup:
     sha256: str
     facts: Facts = field(default_factory=dict)
     """What the owner of the database says of its content."""
+    damage: tuple[str, ...] = ()
+    """Values that were damaged in the database already when the backup was made."""
 
     @property
     def name(self) -> str:
@@ -79,8 +81,9 @@ class BackupFolder:
     ) -> Backup:
         """Copy `source` as it is now, prove the copy, then let it count and delete the oldest beyond the bound.
 
-        Writers are not held up: they go on while a read transaction keeps the moment. Raises `StorageCorrupt` when
-        the copy does not pass, `StorageUnavailable` when there is no room; in both cases the older ones stay.
+        Writers are not held up: they go on while a read transaction keeps the moment. A few damaged values do not
+        stop it, or a single one would stop all backups: they are noted. Raises `StorageCorrupt` when the structure is
+        damaged, `StorageUnavailable` when there is no room; in both cases the older ones stay.
         """
         try:
             with locked(self.folder / ".lock", LOCK_PATIENCE_S):
@@ -89,21 +92,21 @@ class BackupFolder:
                 partial = self.folder / f"{self._stem}-{_stamp(time_ns)}.partial"
                 facts = _copy(source, partial, describe, progress)
                 progress("verifying", 0, 0)
-                self._prove(partial, source)
-                backup = self._admit(partial, time_ns, facts)
+                damage = self._prove(partial, source)
+                backup = self._admit(partial, time_ns, facts, damage)
                 self._prune()
                 return backup
         except (OSError, apsw.Error) as error:
             raise storage_error(error, source if isinstance(error, apsw.CorruptError) else self.folder) from error
 
     def problems(self, backup: Backup, progress: Progress = say_nothing) -> list[str]:
-        """What is wrong with a backup: its sum, its structure, its content; empty when it is good."""
+        """What is wrong with a backup: its sum, its structure, its content; empty when it is what was backed up."""
         try:
             if backup.path.stat().st_size != backup.size_bytes or _sha256(backup.path, progress) != backup.sha256:
                 return ["its content is not what was written (sha256)"]
             verdict = check_file(backup.path, is_full=True, is_single=True)
-            found = [] if verdict.problems else content_problems(backup.path, self._checks, is_single=True)
-            return [*verdict.problems, *(f"{damage.kind} {damage.id}: {damage.text}" for damage in found)]
+            found = () if verdict.problems else self._damage(backup.path)
+            return [*verdict.problems, *(text for text in found if text not in backup.damage)]
         except FileNotFoundError:
             return ["its file is not there"]
         except OSError as error:
@@ -113,22 +116,26 @@ class BackupFolder:
         """The newest backup that passes every check."""
         return next((backup for backup in self.backups() if not self.problems(backup)), None)
 
-    def _prove(self, partial: Path, source: Path) -> None:
+    def _damage(self, path: Path) -> tuple[str, ...]:
+        found = content_problems(path, self._checks, is_single=True)
+        return tuple(f"{damage.kind} {damage.id}: {damage.text}" for damage in found)
+
+    def _prove(self, partial: Path, source: Path) -> tuple[str, ...]:
+        """Check the structure of the copy, and return the values in it that are damaged."""
         verdict = check_file(partial, is_full=True, is_single=True)
-        found = [] if verdict.problems else content_problems(partial, self._checks, is_single=True)
-        first = next(iter(verdict.problems), "") or next((f"{it.kind} {it.id}: {it.text}" for it in found), "")
-        if first:
+        if verdict.problems:
             partial.unlink()
             raise StorageCorrupt(
-                f"{source} is damaged ({first}); no backup was made of it.",
+                f"{source} is damaged ({verdict.problems[0]}); no backup was made of it.",
                 remedy="Restart the agent, which salvages it, or `waystation backup restore`.",
                 path=source,
             )
+        return self._damage(partial)
 
-    def _admit(self, partial: Path, time_ns: int, facts: Facts) -> Backup:
+    def _admit(self, partial: Path, time_ns: int, facts: Facts, damage: tuple[str, ...]) -> Backup:
         sync_file(partial)
         path = partial.with_suffix(".db")
-        backup = Backup(path, time_ns, partial.stat().st_size, _sha256(partial, say_nothing), facts)
+        backup = Backup(path, time_ns, partial.stat().st_size, _sha256(partial, say_nothing), facts, damage)
         partial.replace(path)
         sync_folder(self.folder)
         row = asdict(backup) | {"path": path.name}
@@ -191,6 +198,7 @@ def _read_manifest(path: Path) -> Backup | None:
             int(row["size_bytes"]),
             str(row["sha256"]),
             dict(row["facts"]),
+            tuple(map(str, row["damage"])),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -110,7 +110,7 @@ def test_a_backup_is_made_and_nobody_else_gets_in_while_the_agent_lives(home: Ag
         run_id = home.ask("first")
         backup = home.waystation("backup", "create")
         assert backup["facts"]["runs"] == 1
-        assert home.waystation("backup", "verify") == [{"name": backup["name"], "problems": []}]
+        assert home.waystation("backup", "verify") == [{"name": backup["name"], "problems": [], "damage": []}]
         assert f"is in use by process {process.pid}" in home.refusal()
         assert home.waystation("backup", "restore")["error"]["reason"] == "STORAGE_UNAVAILABLE"
         later = home.ask("second")

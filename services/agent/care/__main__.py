@@ -70,7 +70,10 @@ def _run(care: StoreCare, verb: str, name: str) -> Any:
             }
         case "verify":
             chosen = [care.backups.find(name)] if name else care.backups.backups()
-            return [{"name": backup.name, "problems": care.backups.problems(backup, progress)} for backup in chosen]
+            return [
+                {"name": backup.name, "problems": care.backups.problems(backup, progress), "damage": backup.damage}
+                for backup in chosen
+            ]
         case "restore":
             with _stopped(care):
                 return care.restore(name, progress).as_dict

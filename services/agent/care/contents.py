@@ -90,17 +90,13 @@ def describe(connection: apsw.Connection) -> Facts:
 
 def check_runs(connection: apsw.Connection) -> Iterator[Damage]:
     """Yield the runs whose row or events are damaged, or not all there."""
-    last_sequences: dict[str, int] = {}
-    for run_id, state, blob in _rows(connection, "SELECT run_id, state, run FROM runs"):
-        try:
-            run = opened_run(blob)
-        except StorageCorrupt as error:
-            yield Damage("run", run_id, error.message)
-            continue
-        if (run.run_id, run.state) != (run_id, state):
-            yield Damage("run", run_id, "its row and its message differ")
-        last_sequences[run_id] = run.last_sequence
-    yield from _check_events(connection, last_sequences)
+    yield from _check(connection, "", "")
+
+
+def check_unfinished(connection: apsw.Connection) -> Iterator[Damage]:
+    """As `check_runs`, of the runs that have not ended."""
+    chosen = f"WHERE {UNFINISHED}"
+    yield from _check(connection, chosen, f"WHERE run_id IN (SELECT run_id FROM runs {chosen})")
 
 
 def drop_runs(connection: apsw.Connection, run_ids: Iterable[str]) -> None:
@@ -115,12 +111,25 @@ def finished_runs(connection: apsw.Connection) -> set[str]:
     return {str(run_id) for (run_id,) in _rows(connection, f"SELECT run_id FROM runs WHERE NOT {UNFINISHED}")}
 
 
-def _check_events(connection: apsw.Connection, last_sequences: dict[str, int]) -> Iterator[Damage]:
+def _check(connection: apsw.Connection, which_runs: str, which_events: str) -> Iterator[Damage]:
+    last_sequences: dict[str, int] = {}
+    for run_id, state, blob in _rows(connection, f"SELECT run_id, state, run FROM runs {which_runs}"):
+        try:
+            run = opened_run(blob)
+        except StorageCorrupt as error:
+            yield Damage("run", run_id, error.message)
+            continue
+        if (run.run_id, run.state) != (run_id, state):
+            yield Damage("run", run_id, "its row and its message differ")
+        last_sequences[run_id] = run.last_sequence
+    sql = f"SELECT run_id, sequence, event FROM events {which_events} ORDER BY run_id, sequence"
+    yield from _check_events(_rows(connection, sql), last_sequences)
+
+
+def _check_events(events: Iterator[Any], last_sequences: dict[str, int]) -> Iterator[Damage]:
     expected: dict[str, int] = {}
     damaged: set[str] = set()
-    for run_id, sequence, blob in _rows(
-        connection, "SELECT run_id, sequence, event FROM events ORDER BY run_id, sequence"
-    ):
+    for run_id, sequence, blob in events:
         try:
             event = opened_event(blob)
             is_whole = (event.run_id, event.sequence) == (run_id, sequence)

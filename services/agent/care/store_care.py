@@ -25,7 +25,7 @@ from shared.storage.replacement import finish_replacement, replace_database
 
 logger = logging.getLogger(__name__)
 
-FULL_CHECK_BYTES = 64_000_000
+FULL_CHECK_BYTES = 128_000_000
 """Up to this size a start compares the indexes with their tables as well."""
 CHECK_TIMEOUT_S = 5.0
 FOREIGN_BYTES = 65_536
@@ -95,7 +95,12 @@ class StoreCare:
         except WaystationError as error:
             self._note("backup_failed", error.message)
             raise
-        self._note("backup", f"Backup {backup.name} was made.", size_bytes=backup.size_bytes)
+        if backup.damage:
+            logger.error("%s has damaged values: %s", self.path, "; ".join(backup.damage))
+            message = f"Backup {backup.name} was made; {len(backup.damage)} values in {self.path.name} are damaged."
+            self._note("damaged_values", message, damage=backup.damage)
+        else:
+            self._note("backup", f"Backup {backup.name} was made.", size_bytes=backup.size_bytes)
         return backup
 
     def is_backed_up(self) -> bool:
@@ -171,7 +176,14 @@ class StoreCare:
             return ()  # for `Database` to refuse, or to adopt
         if not verdict.is_finished:
             logger.warning("%s is too large to be checked within %s s", self.path, CHECK_TIMEOUT_S)
-        return verdict.problems
+        return verdict.problems or self._damaged_unfinished()
+
+    def _damaged_unfinished(self) -> tuple[str, ...]:
+        """What is damaged of the runs that are to go on; that of ended ones is told when it is read or backed up."""
+        with _errors_of(self.path), closing(open_to_look(self.path)) as connection:
+            if not connection.table_exists("main", "runs"):
+                return ()
+            return tuple(f"run {damage.id}: {damage.text}" for damage in contents.check_unfinished(connection))
 
     def _check_mark(self) -> None:
         known = self._mark_file.read()

@@ -127,13 +127,15 @@ def test_the_newest_good_one_is_found_behind_a_bad_one(store: Database, folder: 
     assert folder.newest_good() == good
 
 
-def test_content_that_its_owner_finds_damaged_is_no_backup(store: Database, tmp_path: Path) -> None:
-    folder = BackupFolder(
-        tmp_path / "backups", "pairs", 3, (lambda _: iter([Damage("run", "r1", "event 3 is damaged")]),)
-    )
-    with pytest.raises(StorageCorrupt, match="run r1: event 3 is damaged"):
-        folder.create(store.path, counts)
-    assert folder.backups() == [] and not list(folder.folder.glob("pairs-*"))
+def test_values_that_are_damaged_already_are_noted_and_later_ones_told(store: Database, tmp_path: Path) -> None:
+    damage = [Damage("run", "r1", "event 3 is damaged")]
+    folder = BackupFolder(tmp_path / "backups", "pairs", 3, (lambda _: iter(damage),))
+    backup = folder.create(store.path, counts)
+    assert folder.backups() == [backup]
+    assert backup.damage == ("run r1: event 3 is damaged",)
+    assert folder.problems(backup) == []
+    damage.append(Damage("thread", "t1", "chunk is damaged"))
+    assert folder.problems(backup) == ["thread t1: chunk is damaged"]
 
 
 def test_a_damaged_store_is_not_backed_up_and_older_backups_stay(store: Database, folder: BackupFolder) -> None:
@@ -213,4 +215,5 @@ def test_the_manifest_says_what_the_file_is(store: Database, folder: BackupFolde
         "size_bytes": backup.path.stat().st_size,
         "sha256": backup.sha256,
         "facts": {"debits": 0, "credits": 0},
+        "damage": [],
     }

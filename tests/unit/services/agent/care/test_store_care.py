@@ -423,3 +423,34 @@ async def test_a_file_that_lost_every_run_is_refused(care: StoreCare) -> None:
         damage(care.path, zeros(int(page)))
     with pytest.raises(StorageCorrupt, match="nothing could be salvaged"):
         opened(care)
+
+
+def flip_in(text: bytes) -> Damager:
+    def change(content: bytearray) -> None:
+        content[:] = content.replace(text, bytes((text[0] ^ 1,)) + text[1:])  # stale copies on other pages, too
+
+    return change
+
+
+async def test_a_flipped_bit_in_an_ended_run_is_told_and_stops_no_backup(care: StoreCare) -> None:
+    await filled(care, 3)
+    damage(care.path, flip_in(b"run-01-2 "))
+    database = opened(care)
+    with pytest.raises(StorageCorrupt):
+        await database.read(contents_of)
+    backup = care.create_backup()
+    assert backup.damage == ("run run-01: event 2 is damaged",)
+    assert care.backups.newest_good() == backup
+    assert last(care, "damaged_values")["damage"] == list(backup.damage)
+    assert not aside(care)
+    database.close()
+
+
+async def test_a_run_that_was_to_go_on_and_is_damaged_is_put_aside_and_told(care: StoreCare) -> None:
+    truth = await filled(care, 3)
+    damage(care.path, flip_in(b"run-open-2 "))
+    database = opened(care)
+    assert await database.read(contents_of) == {run_id: truth[run_id] for run_id in truth.keys() - {"run-open"}}
+    assert last(care, "salvaged")["lost"] == [{"run_id": "run-open", "known_sequence": 4, "kept_sequence": 0}]
+    assert len(aside(care)) == 1
+    database.close()
