@@ -226,6 +226,9 @@ class StoreCare:
                 path=self.path,
             )
         self._put_in_place(chosen, "corrupt", known)
+        for candidate in (salvaged, restored):
+            if candidate:
+                remove_database(candidate.path)  # the one that was not chosen
 
     def _is_foreign(self) -> bool:
         """Whether it is a file with a content, and that of something else. A database full of zeros may be ours."""

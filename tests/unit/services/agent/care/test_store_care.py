@@ -143,6 +143,7 @@ async def test_the_damaged_file_is_kept_as_it_was(care: StoreCare) -> None:
     opened(care).close()
     (kept,) = aside(care)
     assert kept.read_bytes() == before
+    assert {path.suffix for path in care.path.parent.glob("agent.db.*")} == {kept.suffix, ".json"}
 
 
 async def test_a_smashed_header_costs_nothing(care: StoreCare) -> None:
