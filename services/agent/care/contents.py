@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 
 from services.agent.checkpoint.ownership import generation
-from services.agent.run_rows import FINISHED, opened_event, opened_run
+from services.agent.run_rows import FINISHED, is_finished, opened_event, opened_run
 from shared.errors import StorageCorrupt
 from shared.storage.backup import Facts
 from shared.storage.integrity import Damage
@@ -97,6 +97,17 @@ def check_unfinished(connection: apsw.Connection) -> Iterator[Damage]:
     """As `check_runs`, of the runs that have not ended."""
     chosen = f"WHERE {UNFINISHED}"
     yield from _check(connection, chosen, f"WHERE run_id IN (SELECT run_id FROM runs {chosen})")
+
+
+def is_worth_keeping(connection: apsw.Connection, run_id: str) -> bool:
+    """Whether a damaged run has ended and has its row and its newest event: reading the others says what is wrong."""
+    sealed = connection.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).get
+    try:
+        run = opened_run(sealed) if sealed else None
+    except StorageCorrupt:
+        return False
+    newest: Any = connection.execute("SELECT max(sequence) FROM events WHERE run_id = ?", (run_id,)).get
+    return run is not None and run.run_id == run_id and is_finished(run) and (newest or 0) >= run.last_sequence
 
 
 def drop_runs(connection: apsw.Connection, run_ids: Iterable[str]) -> None:

@@ -34,6 +34,8 @@ class Candidate:
     """The newest event of each run of which there was a trace."""
     lost_checkpoints: Mapping[str, int] = field(default_factory=dict)
     """How many checkpoints are known to be gone, by thread id: such a thread may be back at an earlier one."""
+    damaged: Collection[str] = ()
+    """Ended runs of which some events cannot be read."""
     deleted: Collection[str] = ()
     """Runs that it lacks because they were deleted."""
 
@@ -41,9 +43,10 @@ class Candidate:
 def salvage_candidate(
     path: Path, schemas: tuple[Schema, ...], checks: tuple[ContentCheck, ...], backups: BackupFolder
 ) -> Candidate | None:
-    """Take over what can be read, without the runs that are damaged; None when that is nothing.
+    """Take over what can be read; None when that is no run at all.
 
-    Finished runs that are damaged or gone come from the newest good backup. Raises `OSError` and `StorageUnavailable`.
+    Ended runs that are damaged or gone come from the newest good backup, if it has them. Raises `OSError` and
+    `StorageUnavailable`.
     """
     damaged, target = path.with_name(f"{path.name}.damaged"), path.with_name(f"{path.name}.salvaged")
     for leftover in (damaged, target):
@@ -52,9 +55,9 @@ def salvage_candidate(
     found = salvage(damaged, target, schemas)
     remove_database(damaged)
     logger.warning("salvaged %s of %s, skipped %d", found.rows, path.name, found.skipped)
-    known = _clean(target, checks, backups) if found.total else {}
+    cleaned = _clean(target, checks, backups)
     lost = Counter(str(row.known["thread_id"]) for row in found.missing if row.table == "thread_checkpoints")
-    if not known or not check_file(target, is_full=True).is_good:
+    if not cleaned.known or not check_file(target, is_full=True).is_good:
         return None
     with closing(open_to_look(target)) as connection:
         if not (kept := contents.newest_sequences(connection)):
@@ -62,7 +65,7 @@ def salvage_candidate(
         deleted = contents.deleted_runs(connection)
         # a run of which only an index knows had no events that could be read
         named = {str(row.known["run_id"]): 0 for row in found.missing if row.known.get("run_id")}
-        return Candidate(target, "salvage", kept, named | known, lost, deleted)
+        return Candidate(target, "salvage", kept, named | cleaned.known, lost, cleaned.damaged, deleted)
 
 
 def remove_database(path: Path) -> None:
@@ -71,32 +74,46 @@ def remove_database(path: Path) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-def _clean(target: Path, checks: tuple[ContentCheck, ...], backups: BackupFolder) -> dict[str, int]:
-    """Take damaged runs out and put finished ones from the backup in; return how far runs were, damaged ones too."""
+@dataclass(frozen=True)
+class _Cleaned:
+    known: dict[str, int]
+    """How far runs were, those that had to go included."""
+    damaged: list[str]
+    """Ended runs that stay although some of their events cannot be read."""
+
+
+def _clean(target: Path, checks: tuple[ContentCheck, ...], backups: BackupFolder) -> _Cleaned:
+    """Put ended runs that are damaged or gone right from the backup; take out what is damaged and no use."""
     with closing(apsw.Connection(str(target))) as connection:
         known = contents.seen_sequences(connection)
         try:
             damage = [item for check in checks for item in check(connection)]
         except (apsw.Error, WaystationError) as error:
             logger.warning("what was salvaged cannot be checked: %s", error)
-            return {}
+            return _Cleaned({}, [])
         for item in damage:
             logger.warning("salvaged %s %s: %s", item.kind, item.id, item.text)
+        damaged = {item.id for item in damage if item.kind == "run"}
         with connection:
-            contents.drop_runs(connection, [item.id for item in damage if item.kind == "run"])
-            _complete(connection, backups)
-        return known
+            damaged -= _complete(connection, damaged, backups)
+            kept = {run_id for run_id in damaged if contents.is_worth_keeping(connection, run_id)}
+            contents.drop_runs(connection, damaged - kept)
+        return _Cleaned(known, sorted(kept))
 
 
-def _complete(connection: apsw.Connection, backups: BackupFolder) -> None:
+def _complete(connection: apsw.Connection, damaged: set[str], backups: BackupFolder) -> set[str]:
+    """Bring ended runs that are damaged or gone from the newest good backup; return their ids."""
     backup = backups.newest_good()
     if backup is None:
-        return
+        return set()
+    whole = contents.newest_sequences(connection).keys() - damaged | contents.deleted_runs(connection)
     with closing(open_to_look(backup.path, is_single=True)) as source:
-        present = contents.newest_sequences(connection).keys() | contents.deleted_runs(connection)
-        for run_id in sorted(contents.finished_runs(source) - present):
+        brought = contents.finished_runs(source) - whole
+        contents.drop_runs(connection, brought)
+        for run_id in sorted(brought):
             for table in ("runs", "events"):
                 _take_over(source, connection, table, run_id)
+    return brought
 
 
 def _take_over(source: apsw.Connection, connection: apsw.Connection, table: str, run_id: str) -> None:

@@ -43,13 +43,15 @@ class Repair:
     lost: list[LostRun]
     lost_checkpoints: dict[str, int]
     """Checkpoints that are known to be gone, by thread id."""
+    damaged: list[str]
+    """Ended runs that are kept although some of their events cannot be read."""
 
     @property
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         lost = [run.as_dict for run in self.lost]
         row = {"source": self.source, "aside": str(self.aside), "generation": self.generation, "lost": lost}
-        return row | {"lost_checkpoints": self.lost_checkpoints}
+        return row | {"lost_checkpoints": self.lost_checkpoints, "damaged": self.damaged}
 
 
 class StoreCare:
@@ -242,11 +244,14 @@ class StoreCare:
         replace_database(self.path, chosen.path, aside)
         self._mark_file.write(mark)
         lost = contents.lost_runs(known, chosen.kept, chosen.deleted)
-        repair = Repair(chosen.source, aside, mark.generation, lost, dict(chosen.lost_checkpoints))
+        repair = Repair(
+            chosen.source, aside, mark.generation, lost, dict(chosen.lost_checkpoints), list(chosen.damaged)
+        )
         kind = "salvaged" if chosen.source == "salvage" else "restored"
         message = (
             f"{self.path.name} is generation {mark.generation} now, from {chosen.source}; "
-            f"{len(repair.lost)} runs lost events, {len(repair.lost_checkpoints)} threads checkpoints; "
+            f"{len(repair.lost)} runs lost their end, {len(repair.damaged)} other events, "
+            f"{len(repair.lost_checkpoints)} threads checkpoints; "
             f"what was there is kept as {aside.name}."
         )
         logger.warning(message)
@@ -254,6 +259,8 @@ class StoreCare:
             logger.warning("run %s: event %d was known, %d is kept", run.run_id, run.known_sequence, run.kept_sequence)
         for thread_id, count in repair.lost_checkpoints.items():
             logger.warning("thread %s: %d checkpoints are gone; it may go on from an earlier one", thread_id, count)
+        for run_id in repair.damaged:
+            logger.warning("run %s: some of its events cannot be read", run_id)
         self._note(kind, message, **repair.as_dict)
         return repair
 
@@ -307,7 +314,7 @@ def _better(salvaged: Candidate | None, restored: Candidate | None, known: list[
 
     def losses(candidate: Candidate) -> int:
         lost = contents.lost_runs(known, candidate.kept, candidate.deleted)
-        return len(lost) + len(candidate.lost_checkpoints)
+        return len(lost) + len(candidate.damaged) + len(candidate.lost_checkpoints)
 
     return min((candidate for candidate in (salvaged, restored) if candidate), key=losses, default=None)
 

@@ -14,6 +14,7 @@ from services.agent.care.agent_store import SCHEMAS
 from services.agent.care.contents import LostRun
 from services.agent.care.store_care import StoreCare
 from services.agent.checkpoint.ownership import claim, generation
+from services.agent.run_rows import load_run
 from shared.errors import CommitsMissing, NotFound, StorageCorrupt, WaystationError
 from shared.storage.database import Database
 from tests.unit.services.agent.care.conftest import Contents, Damager, add_run, contents_of, damage, opened
@@ -143,7 +144,8 @@ async def test_the_damaged_file_is_kept_as_it_was(care: StoreCare) -> None:
     opened(care).close()
     (kept,) = aside(care)
     assert kept.read_bytes() == before
-    assert {path.suffix for path in care.path.parent.glob("agent.db.*")} == {kept.suffix, ".json"}
+    others = {path.name for path in care.path.parent.glob("agent.db.*")} - {"agent.db.mark.json"}
+    assert all(name.startswith(kept.name) for name in others)
 
 
 async def test_a_smashed_header_costs_nothing(care: StoreCare) -> None:
@@ -155,6 +157,40 @@ async def test_a_smashed_header_costs_nothing(care: StoreCare) -> None:
     damage(care.path, smash)
     database = opened(care)
     assert await database.read(contents_of) == truth
+    database.close()
+
+
+async def test_an_ended_run_with_a_hole_is_kept_and_the_hole_says_so(care: StoreCare) -> None:
+    truth = await filled(care)
+    connection = apsw.Connection(str(care.path))
+    connection.execute("DELETE FROM events WHERE run_id = 'run-07' AND sequence = 2")
+    root = roots(care.path)["runs_by_time"]
+    connection.close()
+    damage(care.path, noise(root))
+    database = opened(care)
+    assert last(care, "salvaged")["damaged"] == ["run-07"]
+    with pytest.raises(StorageCorrupt):
+        await database.read(contents_of)
+    row = await database.read(lambda connection: load_run(connection, "run-07"))
+    assert row.SerializeToString() == truth["run-07"][0]
+    database.close()
+
+
+async def test_what_is_damaged_or_gone_comes_from_the_backup(care: StoreCare) -> None:
+    truth = await filled(care)
+    care.create_backup()
+    connection = apsw.Connection(str(care.path))
+    connection.execute("DELETE FROM events WHERE run_id = 'run-07' AND sequence = 2")
+    connection.execute("DELETE FROM runs WHERE run_id = 'run-08'")
+    connection.execute("DELETE FROM runs WHERE run_id = 'run-09'")
+    connection.execute("INSERT INTO deletions (run_id) VALUES ('run-09')")
+    connection.execute("DELETE FROM events WHERE run_id = 'run-09'")
+    root = roots(care.path)["runs_by_time"]
+    connection.close()
+    damage(care.path, noise(root))
+    database = opened(care)
+    assert await database.read(contents_of) == {run_id: truth[run_id] for run_id in truth.keys() - {"run-09"}}
+    assert (last(care, "salvaged")["damaged"], last(care, "salvaged")["lost"]) == ([], [])
     database.close()
 
 
