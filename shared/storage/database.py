@@ -6,6 +6,7 @@ does so for a millisecond, so that it shares the commit of one that is about to 
 """
 
 import asyncio
+import errno
 import queue
 import threading
 from collections import defaultdict, deque
@@ -341,7 +342,7 @@ def storage_error(error: Exception, path: Path) -> WaystationError:
         return StorageCorrupt(
             f"{path} is damaged or not a database.", remedy="Move it away; nothing was changed.", path=path
         )
-    if isinstance(error, apsw.FullError):
+    if isinstance(error, apsw.FullError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return StorageUnavailable(f"The disk that holds {path} is full.", remedy="Free some space.", path=path)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StorageUnavailable(f"{path} is locked by another process.", remedy="Stop that process first.", path=path)

@@ -1,6 +1,7 @@
 """The database: group commit, and what it refuses without harming it."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -201,6 +202,12 @@ def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(tmp_path: Path) -> 
     with pytest.raises(StorageUnavailable, match=r"notes\.db cannot be used") as caught:
         Database(tmp_path / "file" / "notes.db", SCHEMA).open()
     assert "Make the folder writable" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_from_a_folder_that_cannot_be_written(path: Path, number: int) -> None:
+    assert "is full" in database.storage_error(OSError(number, "no room"), path).message
+    assert "cannot be used" in database.storage_error(OSError(errno.EROFS, "read-only"), path).message
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(path: Path) -> None:
