@@ -13,7 +13,7 @@ from services.agent.nodes.call_capability import call_capability
 from services.agent.nodes.decide_next import decide_next, next_step
 from services.agent.nodes.recommend_route import recommend_route
 from services.agent.nodes.respond import respond
-from services.agent.ports import Node, Ports
+from services.agent.ports import Events, Node, Ports
 from services.agent.state import RunContext, RunState
 from shared.call_context import CallContext, EffectKeys, current_call, serving
 from shared.fault_points import fault_point
@@ -37,10 +37,12 @@ class Limits:
 def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -> Graph:
     """recommend → arbitrate → (hop → arbitrate)* → respond."""
     graph = StateGraph(RunState, RunContext)
-    graph.add_node("recommend_route", _step(recommend_route(ports)))
-    graph.add_node("decide_next", _step(decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s)))
-    graph.add_node("call_capability", _step(call_capability(ports, limits.hop_timeout_s)))
-    graph.add_node("respond", _step(respond(ports, limits.respond_timeout_s)))
+    graph.add_node("recommend_route", _step(recommend_route(ports), ports.events))
+    graph.add_node(
+        "decide_next", _step(decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s), ports.events)
+    )
+    graph.add_node("call_capability", _step(call_capability(ports, limits.hop_timeout_s), ports.events))
+    graph.add_node("respond", _step(respond(ports, limits.respond_timeout_s), ports.events))
     graph.add_edge(START, "recommend_route")
     graph.add_edge("recommend_route", "decide_next")
     graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])
@@ -49,13 +51,15 @@ def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -
     return graph.compile(checkpointer=saver, name=AUTO)
 
 
-def _step(node: Node) -> Node:
+def _step(node: Node, events: Events) -> Node:
     """The node with names for its effects, between the two boundaries at which a test may kill the process."""
 
     async def step(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         fault_point("before_node")
         with serving(replace(current_call() or CallContext(), effect_keys=_effect_keys(runtime))):
             update = await node(state, runtime=runtime)
+        # a step that has a checkpoint is not done again, so all of its text must be stored before that
+        events.flush(runtime.context.run_id)
         fault_point("before_checkpoint")
         return update
 

@@ -76,6 +76,10 @@ class Events(Protocol):
         """Number, store and publish a payload of `RunEvent`. Never blocks."""
         ...
 
+    def flush(self, run_id: str) -> None:
+        """Number and store the text that still waits for more."""
+        ...
+
     def emit_text(self, run_id: str, text: str, step: str, hop_index: int) -> None:
         """Publish a piece of text; small pieces in quick succession become one event."""
         ...

@@ -82,6 +82,10 @@ class RunEvents:
         run.update_time.GetCurrentTime()
         return self._append(log, agent_v1.RunStateChanged(run=run), run)
 
+    def flush(self, run_id: str) -> None:
+        """Number and store the text that still waits for more."""
+        self._flush_text(self._logs[run_id])
+
     def emit_text(self, run_id: str, text: str, step: str, hop_index: int) -> None:
         """Publish a piece of text; small pieces in quick succession become one event."""
         log = self._logs[run_id]

@@ -24,6 +24,7 @@ def arguments() -> argparse.Namespace:
         "--kills", type=int, default=KILLS, help="how many kills in all, at least (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of everything random (default %(default)s)")
+    parser.add_argument("--meshes", type=int, default=2, help="how many at once (default %(default)s)")
     names = [target.process for target in TARGETS]
     parser.add_argument("--process", action="append", choices=names, default=[], help="only this one; may be repeated")
     parser.add_argument("--boundary", action="append", default=[], help="only this one; may be repeated")
@@ -32,20 +33,27 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def attack(cells: Sequence[Cell], home: Path, seed: int, console: Console) -> list[Outcome]:
-    """Do all cells, one after the other, on one mesh."""
+async def attack(cells: Sequence[Cell], home: Path, seed: int, meshes: int, console: Console) -> list[Outcome]:
+    """Do all cells on several meshes at once; returns the outcomes in the order of the cells."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    outcomes = []
+    outcomes: dict[Cell, Outcome] = {}
+    waiting = list(reversed(cells))
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("starting", total=sum(cell.kills for cell in cells))
-        async with running_mesh(home) as mesh:
-            for cell in cells:
-                progress.update(bar, description=f"{cell.target.process}: {cell.boundary}")
-                outcome = await Attack(mesh, cell, seed, lambda: progress.advance(bar)).run()
-                outcomes.append(outcome)
-                if not outcome.is_clean:
-                    progress.console.print(f"[red]{outcome.process}, {outcome.boundary}: not clean[/]")
-    return outcomes
+
+        async def work(number: int) -> None:
+            async with running_mesh(home / str(number)) as mesh:
+                while waiting:
+                    cell = waiting.pop()
+                    progress.update(bar, description=f"{cell.target.process}: {cell.boundary}")
+                    outcomes[cell] = await Attack(mesh, cell, seed, lambda: progress.advance(bar)).run()
+                    if not outcomes[cell].is_clean:
+                        progress.console.print(f"[red]{cell.target.process}, {cell.boundary}: not clean[/]")
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(min(meshes, len(cells))):
+                tasks.create_task(work(number))
+    return [outcomes[cell] for cell in cells]
 
 
 def main() -> int:
@@ -56,7 +64,7 @@ def main() -> int:
     ]
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="waystation-chaos-") as scratch:
-        outcomes = asyncio.run(attack(cells, wanted.home or Path(scratch), wanted.seed, console))
+        outcomes = asyncio.run(attack(cells, wanted.home or Path(scratch), wanted.seed, wanted.meshes, console))
     if wanted.json:
         print(to_json(outcomes))
     else:

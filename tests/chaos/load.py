@@ -14,8 +14,6 @@ from tests.chaos.processes import Mesh, Process
 LIVE = 8
 CALL_TIMEOUT_S = 5.0
 PAUSE_S = 0.05
-KNOWN_TIMEOUT_S = 3.0
-"""Longer than a service needs from its start until the agent knows it."""
 
 QUERIES = {
     "inside": "count inside, item {}",
@@ -73,6 +71,7 @@ class Load:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stub: agent_v1.AgentServiceAsyncStub
         self._number = 0
+        self._has_started = asyncio.Event()
         self.is_stopping = False
         self.tracked: list[Tracked] = []
 
@@ -91,8 +90,14 @@ class Load:
 
     def permit(self, runs: int) -> None:
         """Let so many more runs be started."""
+        self._has_started.clear()
         for _ in range(runs):
             self._quota.release()
+
+    async def wait_for_start(self, timeout_s: float) -> None:
+        """Return when a run has been started since runs were last permitted, or after `timeout_s`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_started.wait(), timeout_s)
 
     @property
     def is_idle(self) -> bool:
@@ -131,13 +136,13 @@ class Load:
             tracked = await self._start(kind, f"{self._label}-{self._number}")
             if tracked:
                 self.tracked.append(tracked)
+                self._has_started.set()
                 await self._follow(tracked)
 
     async def _wait_until_known(self, kind: str) -> None:
         """Return when the agent knows a service that has just been restarted, lest it answer without it."""
         request = agent_v1.RecommendRouteRequest(query=QUERIES[kind].format("one"))
-        end = asyncio.get_running_loop().time() + KNOWN_TIMEOUT_S
-        while self._gate.name in SERVICES and asyncio.get_running_loop().time() < end:
+        while self._gate.name in SERVICES and not self.is_stopping:
             with suppress(grpc.aio.AioRpcError):
                 found = await self._stub.RecommendRoute(request, timeout=CALL_TIMEOUT_S)
                 if self._gate.name in {item.service for item in found.recommendation.candidates}:

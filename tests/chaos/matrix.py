@@ -72,6 +72,8 @@ REACH = {
 }
 """The kill comes at one of so many first arrivals."""
 
+MAX_REACH = max(REACH.values())
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -166,7 +168,8 @@ class Attack:
         self._load.permit(LIVE)
         if self._cell.boundary == AT_RANDOM:
             await self._start("")
-            await asyncio.sleep(self._rng.uniform(0.0, 0.6))
+            await self._load.wait_for_start(LOOK_S if self._process.name == "agent" else PATIENCE_S)
+            await asyncio.sleep(self._rng.uniform(0.0, 0.4))
             await self._process.kill()
             return True
         number = self._rng.randint(1, self._reach())
@@ -177,7 +180,8 @@ class Attack:
                 return True
             raise
         if self._cell.boundary == "during_drain":
-            await asyncio.sleep(self._rng.uniform(0.05, 0.5))
+            await self._load.wait_for_start(PATIENCE_S)
+            await asyncio.sleep(self._rng.uniform(0.0, 0.3))
             self._process.terminate()
         return await self._dies()
 
@@ -186,7 +190,7 @@ class Attack:
         if self._cell.boundary == "during_recovery" and self._process.name != "agent":
             return 1
         # the list of services that the control plane streams changes a few times only
-        return 4 if self._process.name == "control" else REACH[self._cell.boundary]
+        return min(4 if self._process.name == "control" else MAX_REACH, REACH[self._cell.boundary])
 
     async def _start(self, faults: str) -> None:
         try:

@@ -18,6 +18,8 @@ from tests.mesh import ROOT
 
 START_TIMEOUT_S = 30.0
 POLL_S = 0.01
+_DOORS = iter(random.sample(range(15_000, 30_000), 1_000))
+"""Below the ports that outgoing connections get: one of those could take a door while its process is dead."""
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "control": ("services.control",),
@@ -188,9 +190,7 @@ async def _ingest(home: Path, environ: Mapping[str, str]) -> None:
 
 def _ports() -> dict[str, int]:
     names = [*(name.upper() for name in MODULES), "CONTROL_HTTP"]
-    # below the ports that outgoing connections get: one of those could take a door while its process is dead
-    candidates = iter(random.sample(range(15_000, 30_000), 1_000))
-    return {name: next(port for port in candidates if _is_free(port)) for name in names}
+    return {name: next(port for port in _DOORS if _is_free(port)) for name in names}
 
 
 def _is_free(port: int) -> bool:

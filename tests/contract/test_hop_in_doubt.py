@@ -178,6 +178,9 @@ class Events:
     def emit(self, run_id: str, payload: Message) -> None:
         self.payloads.append(payload)
 
+    def flush(self, run_id: str) -> None:
+        pass
+
     def emit_text(self, run_id: str, text: str, step: str, hop_index: int) -> None:
         pass
 
