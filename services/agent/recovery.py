@@ -101,7 +101,10 @@ class Recovery:
         epochs = self._driver.epochs()
         if not epochs:
             return
-        for thread_id in await self._store.renew_leases(epochs):
+        lost = await self._store.renew_leases(epochs)
+        still = self._driver.epochs()
+        # most of them have just ended
+        for thread_id in (each for each in lost if still.get(each) == epochs[each]):
             logger.warning("thread %s belongs to somebody else by now", thread_id)
 
 

@@ -6,14 +6,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
-import httpx
-from httpx_sse import SSEError, aconnect_sse
+import aiohttp
 from opentelemetry import trace
 
 from shared.call_context import current_call
 from shared.errors import DeadlineExceeded, LimitExceeded, ModelNonsense, ModelUnavailable
+from shared.models.sse import event_data
 from shared.telemetry import attributes
 
 CONNECT_TIMEOUT_S = 2.0
@@ -22,6 +23,8 @@ CLOSING_TIMEOUT_S = 0.2
 CONTEXT_ERRORS = ("exceed_context_size", "context_length_exceeded")
 """What llama.cpp and OpenAI call a prompt that does not fit."""
 MAX_ERROR_BYTES = 2_000
+MAX_CONNECTIONS = 128
+EVENT_STREAM = "text/event-stream"
 
 tracer = trace.get_tracer(__name__)
 
@@ -101,24 +104,24 @@ class ChatModel(Protocol):
 
 
 class OpenAiChatModel:
-    """A chat model at an OpenAI-compatible URL. One HTTP client serves the process; close it with `close`."""
+    """A chat model at an OpenAI-compatible URL. Needs a running event loop; close it with `close`."""
 
-    def __init__(self, url: str, model: str, api_key: str = "", client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, url: str, model: str, api_key: str = "") -> None:
         self.model = model
-        self._url = url.rstrip("/")
-        self._shown_url = _without_userinfo(self._url)
+        self._shown_url = _without_userinfo(url.rstrip("/"))
+        self._url = self._shown_url if api_key else url.rstrip("/")
         self._api_key = api_key
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # trust_env off: a proxy named in the environment is not meant for the mesh
-        self._client = client or httpx.AsyncClient(
-            headers=headers,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=128, max_keepalive_connections=64),
+        # a proxy named in the environment is not meant for the mesh, and aiohttp looks at none by itself
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._session.close()
 
     async def complete(
         self,
@@ -173,18 +176,17 @@ class OpenAiChatModel:
         first: float | None = None
         reported: dict[str, Any] = {}
         is_done = False
-        http_timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
-        url = f"{self._url}/chat/completions"
-        async with aconnect_sse(self._client, "POST", url, json=body, timeout=http_timeout) as source:
-            if source.response.status_code != httpx.codes.OK:
-                await self._refuse(source.response)
-            events = source.aiter_sse()
-            async for event in events:
-                if event.data == "[DONE]":
+        async with self._session.post(f"{self._url}/chat/completions", json=body) as response:
+            if response.status != HTTPStatus.OK:
+                await self._refuse(response)
+            if response.content_type != EVENT_STREAM:
+                raise ValueError(f"it is {response.content_type}, not {EVENT_STREAM}")
+            async for data in event_data(response.content.iter_any()):
+                if data == "[DONE]":
                     is_done = True
-                    await _read_to_end(events)
+                    await _read_to_end(response)
                     break
-                chunk = json.loads(event.data)
+                chunk = json.loads(data)
                 if "error" in chunk:
                     raise self._unavailable(str(chunk["error"])[:MAX_ERROR_BYTES])
                 reported = chunk.get("usage") or reported
@@ -201,12 +203,12 @@ class OpenAiChatModel:
         ended = time.perf_counter()
         yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started))
 
-    async def _refuse(self, response: httpx.Response) -> None:
-        detail = self._redacted((await _head_of(response)).decode(errors="replace"))
+    async def _refuse(self, response: aiohttp.ClientResponse) -> None:
+        detail = self._redacted((await response.content.read(MAX_ERROR_BYTES)).decode(errors="replace"))
         is_too_long = any(name in detail for name in CONTEXT_ERRORS)
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or is_too_long:
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS or is_too_long:
             raise LimitExceeded(f"The model server refused: {detail}", url=self._shown_url)
-        raise self._unavailable(f"HTTP {response.status_code}: {detail}")
+        raise self._unavailable(f"HTTP {response.status}: {detail}")
 
     def _redacted(self, detail: str) -> str:
         # some servers repeat the key that they refuse
@@ -223,12 +225,12 @@ class OpenAiChatModel:
     async def _errors(self) -> AsyncIterator[None]:
         try:
             yield
+        except aiohttp.ClientError as error:  # first, since some of them are TimeoutErrors or ValueErrors too
+            raise self._unavailable(str(error) or type(error).__name__) from error
         except TimeoutError:
             raise DeadlineExceeded(f"The chat model {self.model} took longer than it may.") from None
-        except (SSEError, ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ModelNonsense(f"The model server's reply breaks the protocol: {error}.") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:  # after SSEError, which is a kind of HTTPError
-            raise self._unavailable(str(error) or type(error).__name__) from error
 
 
 def _deadline(explicit: float | None) -> float:
@@ -249,15 +251,6 @@ async def _until(deadline: float, deltas: AsyncIterator[ChatDelta]) -> AsyncIter
         if delta is None:
             return
         yield delta
-
-
-async def _head_of(response: httpx.Response) -> bytes:
-    head = b""
-    async for piece in response.aiter_bytes():
-        head += piece
-        if len(head) >= MAX_ERROR_BYTES:
-            break
-    return head[:MAX_ERROR_BYTES]
 
 
 def _without_userinfo(url: str) -> str:
@@ -288,7 +281,9 @@ def _record(span: trace.Span, usage: ChatUsage) -> None:
     )
 
 
-async def _read_to_end(events: AsyncIterator[Any]) -> None:
+async def _read_to_end(response: aiohttp.ClientResponse) -> None:
     """Read what follows the last event, so that the connection can be used again, unless the server keeps it open."""
-    with suppress(TimeoutError, httpx.HTTPError):
-        await asyncio.wait_for(anext(events, None), CLOSING_TIMEOUT_S)
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(CLOSING_TIMEOUT_S):
+            while await response.content.readany():
+                pass
