@@ -12,7 +12,7 @@ import apsw
 
 from services.agent.care import contents
 from shared.errors import WaystationError
-from shared.storage.backup import BackupFolder
+from shared.storage.backup import Backup
 from shared.storage.database import Schema
 from shared.storage.integrity import ContentCheck, check_file, open_to_look
 from shared.storage.replacement import SIDE_FILES
@@ -41,11 +41,11 @@ class Candidate:
 
 
 def salvage_candidate(
-    path: Path, schemas: tuple[Schema, ...], checks: tuple[ContentCheck, ...], backups: BackupFolder
+    path: Path, schemas: tuple[Schema, ...], checks: tuple[ContentCheck, ...], backup: Backup | None
 ) -> Candidate | None:
     """Take over what can be read; None when that is no run at all.
 
-    Ended runs that are damaged or gone come from the newest good backup, if it has them. Raises `OSError` and
+    Ended runs that are damaged or gone come from `backup`, if it has them. Raises `OSError` and
     `StorageUnavailable`.
     """
     damaged, target = path.with_name(f"{path.name}.damaged"), path.with_name(f"{path.name}.salvaged")
@@ -55,7 +55,7 @@ def salvage_candidate(
     found = salvage(damaged, target, schemas)
     remove_database(damaged)
     logger.warning("salvaged %s of %s, skipped %d", found.rows, path.name, found.skipped)
-    cleaned = _clean(target, checks, backups)
+    cleaned = _clean(target, checks, backup)
     lost = Counter(str(row.known["thread_id"]) for row in found.missing if row.table == "thread_checkpoints")
     if not cleaned.known or not check_file(target, is_full=True).is_good:
         return None
@@ -82,7 +82,7 @@ class _Cleaned:
     """Ended runs that stay although some of their events cannot be read."""
 
 
-def _clean(target: Path, checks: tuple[ContentCheck, ...], backups: BackupFolder) -> _Cleaned:
+def _clean(target: Path, checks: tuple[ContentCheck, ...], backup: Backup | None) -> _Cleaned:
     """Put ended runs that are damaged or gone right from the backup; take out what is damaged and no use."""
     with closing(apsw.Connection(str(target))) as connection:
         known = contents.seen_sequences(connection)
@@ -95,15 +95,14 @@ def _clean(target: Path, checks: tuple[ContentCheck, ...], backups: BackupFolder
             logger.warning("salvaged %s %s: %s", item.kind, item.id, item.text)
         damaged = {item.id for item in damage if item.kind == "run"}
         with connection:
-            damaged -= _complete(connection, damaged, backups)
+            damaged -= _complete(connection, damaged, backup)
             kept = {run_id for run_id in damaged if contents.is_worth_keeping(connection, run_id)}
             contents.drop_runs(connection, damaged - kept)
         return _Cleaned(known, sorted(kept))
 
 
-def _complete(connection: apsw.Connection, damaged: set[str], backups: BackupFolder) -> set[str]:
-    """Bring ended runs that are damaged or gone from the newest good backup; return their ids."""
-    backup = backups.newest_good()
+def _complete(connection: apsw.Connection, damaged: set[str], backup: Backup | None) -> set[str]:
+    """Bring ended runs that are damaged or gone from the backup; return their ids."""
     if backup is None:
         return set()
     whole = contents.newest_sequences(connection).keys() - damaged | contents.deleted_runs(connection)

@@ -209,14 +209,14 @@ class StoreCare:
     def _repair(self, problems: tuple[str, ...]) -> None:
         logger.error("%s is damaged: %s", self.path, "; ".join(problems))
         self._note("corrupt", f"{self.path.name} is damaged: {problems[0]}.", problems=list(problems))
-        salvaged = salvage_candidate(self.path, self._schemas, self._checks, self.backups)
+        backup = self.backups.newest_good()
+        salvaged = salvage_candidate(self.path, self._schemas, self._checks, backup)
         if salvaged is None and self._is_foreign():
             raise StorageCorrupt(
                 f"{self.path} is not a database of Waystation.",
                 remedy="Move it away, then `waystation backup restore`; or set WAYSTATION_HOME to another folder.",
                 path=self.path,
             )
-        backup = self.backups.newest_good()
         restored = self._backup_candidate(backup, say_nothing) if backup else None
         known = [candidate.known for candidate in (salvaged, restored) if candidate] + self._known()
         chosen = _better(salvaged, restored, known)
