@@ -1,6 +1,7 @@
 """The agent process: builds everything and serves. The only file that knows all the others."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ async def serve(settings: AgentSettings, instance_id: str) -> None:
     async with AsyncExitStack() as stack:
         storage = await _open_storage(settings, instance_id, stack)
         runs, servicer = await _build(settings, storage, stack)
+        gc.freeze()  # all of this lives as long as the process: looking at it again takes a third of a run's time
 
         def add(server: grpc.aio.Server) -> None:
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)

@@ -1,6 +1,7 @@
 """What checkpoints cost: five-step runs and a long conversation, beside LangGraph's SQLite and in-memory savers."""
 
 import asyncio
+import gc
 import operator
 import tempfile
 import time
@@ -35,6 +36,8 @@ Opened = Callable[[Path], AbstractAsyncContextManager[BaseCheckpointSaver[Any]]]
 
 async def measure() -> list[Measure]:
     """Run every saver in turn, several rounds, with full syncs and the same graphs; nothing else runs in between."""
+    gc.collect()
+    gc.freeze()  # as the agent does once it is built
     single: dict[str, list[float]] = {name: [] for name in SAVERS}
     rates: dict[str, list[float]] = {name: [] for name in SAVERS}
     for _ in range(ROUNDS):
