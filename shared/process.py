@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import uvloop
+
 from shared.errors import StorageUnavailable, WaystationError
 from shared.fault_points import fault_point
 from shared.settings import Settings
@@ -41,7 +43,8 @@ def run_process(settings_class: type[S], serve: Callable[[S, str], Coroutine[Non
         # the control plane does not trace itself: its spans would make spans
         provider = set_up_tracing(service, instance_id, "" if service == "control" else settings.spans_endpoint)
         try:
-            asyncio.run(serve(settings, instance_id))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serve(settings, instance_id))
         finally:
             provider.shutdown()
     except WaystationError as error:
