@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,8 +22,8 @@ def total(outcomes: Sequence[Outcome], process: str = "total", boundary: str = "
     """All outcomes as one."""
     summed = Verdict()
     for name in (each.name for each in dataclasses.fields(Verdict)):
-        values = [getattr(item.verdict, name) for item in outcomes]
-        setattr(summed, name, [entry for value in values for entry in value] if name == "findings" else sum(values))
+        first, *others = [getattr(item.verdict, name) for item in outcomes]
+        setattr(summed, name, sum(others, start=first))
     return Outcome(
         process,
         boundary,
@@ -58,10 +60,15 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
             console.print(f"  and {len(findings) - SHOWN_FINDINGS} more like these; --json has all")
 
 
-def to_json(outcomes: Iterable[Outcome]) -> str:
+def to_json(outcomes: Sequence[Outcome]) -> str:
     """The matrix as a JSON document: a list of cells and their sum."""
-    rows = [dataclasses.asdict(item) for item in outcomes]
-    return json.dumps({"cells": rows, "total": dataclasses.asdict(total(list(outcomes)))}, indent=2)
+    return json.dumps({"cells": [_row(item) for item in outcomes], "total": _row(total(outcomes))}, indent=2)
+
+
+def _row(item: Outcome) -> dict[str, Any]:
+    row = dataclasses.asdict(item)
+    row["verdict"]["reasons"] = Counter(item.verdict.reasons)
+    return row
 
 
 def _cells(item: Outcome) -> list[str]:

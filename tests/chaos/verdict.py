@@ -14,6 +14,7 @@ EXCUSED = ("PEER_UNAVAILABLE", "MODEL_UNAVAILABLE", "DRAINING", "DEADLINE")
 """What a run or hop may fail with while the service that it needs is dead."""
 
 
+WITHOUT = "answered without the service"
 HOPS = ("inside", "outside", "code", "fact", "sum")
 """The kinds of runs that need a hop."""
 
@@ -37,6 +38,8 @@ class Verdict:
     """Acknowledged runs that have not ended, or ended as nobody may."""
     broken: int = 0
     """Runs whose events have gaps, repetitions, doubled text, or differ from what was sent."""
+    reasons: list[str] = field(default_factory=list)
+    """Why runs or hops failed that may."""
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -90,8 +93,10 @@ def _judge_end(evidence: Evidence, verdict: Verdict, excused: Sequence[str]) -> 
         verdict.findings.append(f"{_name(tracked)} has not ended; its last event is {last}")
     elif reasons and all(reason in excused for reason in reasons):
         verdict.failed += 1
+        verdict.reasons += reasons
     elif excused and run.state == agent_v1.Run.STATE_SUCCEEDED and tracked.kind in HOPS and not evidence.hops:
-        verdict.failed += 1  # it was answered without the service, which was known to be dead
+        verdict.failed += 1
+        verdict.reasons.append(WITHOUT)
     elif reasons or run.state != agent_v1.Run.STATE_SUCCEEDED:
         verdict.runs_lost += 1
         verdict.findings.append(
