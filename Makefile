@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down models test check lint format typecheck arrows proto proto-check lock bench
+.PHONY: help install run up down models test check lint format typecheck arrows proto proto-check lock bench chaos
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -67,3 +67,6 @@ lock: install ## pin the newest versions that pyproject.toml permits
 
 bench: models ## measure every figure beside its peer
 	$(BIN)/waystation bench
+
+chaos: install ## kill every process at every boundary, 500 times, and look for what was lost or done twice (20 minutes)
+	$(BIN)/python -m tests.chaos $(ARGS)

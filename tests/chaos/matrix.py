@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.counting import seen
 from tests.chaos.load import LIVE, Load
-from tests.chaos.processes import Died, Mesh, Process
+from tests.chaos.processes import Died, Mesh
 from tests.chaos.verdict import Evidence, Verdict, judge
 
 AT_RANDOM = "at random"
@@ -15,7 +15,7 @@ PATIENCE_S = 8.0
 """How long a fault may take to be reached."""
 LOOK_S = 0.1
 SETTLE_S = 45.0
-MAX_FAILED_STARTS = 3
+MAX_MISSES = 3
 SIGKILLED = -9
 
 
@@ -77,11 +77,16 @@ MAX_REACH = max(REACH.values())
 
 @dataclass(frozen=True)
 class Cell:
-    """One process at one boundary."""
+    """One process at one boundary, or at several in turn."""
 
     target: Target
-    boundary: str
+    boundaries: tuple[str, ...]
     kills: int
+
+    @property
+    def name(self) -> str:
+        """The boundaries, for a reader."""
+        return ", ".join(self.boundaries)
 
 
 @dataclass
@@ -111,7 +116,7 @@ def plan(kills: int, processes: Sequence[str] = ()) -> list[Cell]:
     cells = []
     for target in targets:
         share = kills * target.weight / weights / len(target.boundaries)
-        cells += [Cell(target, boundary, max(1, -int(-share // 1))) for boundary in target.boundaries]
+        cells += [Cell(target, (boundary,), max(1, -int(-share // 1))) for boundary in target.boundaries]
     return cells
 
 
@@ -121,15 +126,12 @@ class Attack:
     def __init__(self, mesh: Mesh, cell: Cell, seed: int, on_kill: Callable[[], None]) -> None:
         self._mesh, self._cell, self._on_kill = mesh, cell, on_kill
         self._process = mesh.processes[cell.target.process]
-        label = f"{cell.target.process}-{cell.boundary.replace(' ', '-')}-{seed}"
+        label = f"{cell.target.process}-{cell.boundaries[0].replace(' ', '-')}-{seed}"
         self._rng = random.Random(label)
-        self._outcome = Outcome(cell.target.process, cell.boundary, label)
-        self._load = Load(mesh, cell.target.kinds, self._rng, label, self._gate())
+        self._outcome = Outcome(cell.target.process, cell.name, label)
+        # no run is started while the process is dead, so that many do not fail for one kill
+        self._load = Load(mesh, cell.target.kinds, self._rng, label, gate=self._process)
         self._lives: list[float] = []
-
-    def _gate(self) -> Process:
-        """What must be up before a run is started: the killed process, so that many do not fail for one kill."""
-        return self._process
 
     async def run(self) -> Outcome:
         """Kill as often as planned, let everything come to its end, and judge."""
@@ -144,9 +146,10 @@ class Attack:
     async def _kill_all(self) -> None:
         await self._warm_up()
         misses = 0
-        while self._outcome.kills < self._cell.kills and misses < MAX_FAILED_STARTS:
+        while self._outcome.kills < self._cell.kills and misses < MAX_MISSES:
+            boundary = self._cell.boundaries[self._outcome.kills % len(self._cell.boundaries)]
             try:
-                is_killed = await self._kill_once()
+                is_killed = await self._kill_once(boundary)
             except Died as error:
                 self._outcome.problems.append(str(error))
                 return
@@ -155,42 +158,42 @@ class Attack:
                 self._on_kill()
             misses = 0 if is_killed else misses + 1
         if misses:
-            self._outcome.problems.append(f"the boundary was not reached within {PATIENCE_S:g} s, {misses} times")
+            self._outcome.problems.append(f"{boundary} was not reached within {PATIENCE_S:g} s, {misses} times")
 
     async def _warm_up(self) -> None:
         """Have runs under way before the first restart."""
         self._load.permit(LIVE)
         await asyncio.sleep(self._rng.uniform(0.05, 0.3))
 
-    async def _kill_once(self) -> bool:
+    async def _kill_once(self, boundary: str) -> bool:
         if self._process.is_alive:
             await self._process.kill()
         self._load.permit(LIVE)
-        if self._cell.boundary == AT_RANDOM:
+        if boundary == AT_RANDOM:
             await self._start("")
             await self._load.wait_for_start(LOOK_S if self._process.name == "agent" else PATIENCE_S)
             await asyncio.sleep(self._rng.uniform(0.0, 0.4))
             await self._process.kill()
             return True
-        number = self._rng.randint(1, self._reach())
+        number = self._rng.randint(1, self._reach(boundary))
         try:
-            await self._start(f"{self._cell.boundary}:kill:{number}")
+            await self._start(f"{boundary}:kill:{number}")
         except Died as error:
             if error.code == SIGKILLED:
                 return True
             raise
-        if self._cell.boundary == "during_drain":
+        if boundary == "during_drain":
             await self._load.wait_for_start(PATIENCE_S)
             await asyncio.sleep(self._rng.uniform(0.0, 0.3))
             self._process.terminate()
         return await self._dies()
 
-    def _reach(self) -> int:
+    def _reach(self, boundary: str) -> int:
         # the store of a service is opened once, that of the agent once and then each of its runs
-        if self._cell.boundary == "during_recovery" and self._process.name != "agent":
+        if boundary == "during_recovery" and self._process.name != "agent":
             return 1
         # the list of services that the control plane streams changes a few times only
-        return min(4 if self._process.name == "control" else MAX_REACH, REACH[self._cell.boundary])
+        return min(4 if self._process.name == "control" else MAX_REACH, REACH[boundary])
 
     async def _start(self, faults: str) -> None:
         try:
