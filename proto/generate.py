@@ -7,6 +7,7 @@ ordinary package and nothing has to be put on the import path.
 import re
 import shutil
 import sys
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,9 +20,20 @@ QUALIFIED = re.compile(r"(?<![\w./\"'-])waystation\.(?=\w+\.v\d+\.\w+_pb2)")
 
 
 def generate(target: Path) -> None:
-    """Write modules, type stubs and packages for every contract under `target`, replacing what is there."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    """Write modules, type stubs and packages for every contract under `target`, replacing what is there.
+
+    Until all of it is made, `target` stays as it is.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".gen-") as folder:
+        fresh = Path(folder) / target.name
+        fresh.mkdir()
+        _generate_into(fresh)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+
+
+def _generate_into(target: Path) -> None:
     sources = sorted(str(path.relative_to(PROTO_ROOT)) for path in PROTO_ROOT.rglob("*.proto"))
     outputs = [f"--{plugin}_out={target}" for plugin in ("python", "grpc_python")]
     stubs = [f"--mypy_out=quiet:{target}", f"--mypy_grpc_out=quiet:{target}"]

@@ -128,7 +128,7 @@ async def _build(settings: AgentSettings, storage: _Storage, stack: AsyncExitSta
     )
     graph = build_graph(ports, limits, Saver(storage.database))
     retention = RunRetention(storage.database)
-    runs = Runs(graph, storage.store, storage.events, retention, settings, storage.health.admit)
+    runs = Runs(graph, storage.store, storage.events, retention, settings, storage.health.admit, live_router.expect)
     workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
     # what is abstract here is not built yet, and answers NOT_BUILT
     return runs, AgentServicer(runs, live_router, workflow)  # type: ignore[abstract]

@@ -14,6 +14,10 @@ class LiveRouter:
     def __init__(self, router: Router, services: Callable[[], Sequence[Descriptor]]) -> None:
         self._router, self._services = router, services
 
+    def expect(self, query: str) -> None:
+        """Begin with a query that will be asked about in a moment."""
+        self._router.expect(query)
+
     async def recommend(self, query: str) -> Recommendation:
         """Score the query. Raises `InvalidInput` for an empty one."""
         allowed = [service.name for service in self._services()]

@@ -42,6 +42,8 @@ class _RunLog:
     """The run as it is now; whoever drives it changes it."""
     epoch: int
     """The epoch under which this process has the run."""
+    opened_at: int
+    """The newest event that was stored when this process took the run."""
     sequence: int
     """The last number given out."""
     committed: list[agent_v1.RunEvent] = field(default_factory=list)
@@ -66,7 +68,8 @@ class RunEvents:
     def open(self, record: RunRecord) -> None:
         """Begin to take events of a run in custody."""
         run = record.run
-        self._logs[run.run_id] = _RunLog(run, run.epoch, record.last_sequence, attempt=record.takeup_count + 1)
+        last = record.last_sequence
+        self._logs[run.run_id] = _RunLog(run, run.epoch, last, last, attempt=record.takeup_count + 1)
 
     def emit(self, run_id: str, payload: Message) -> None:
         """Number, store and publish a payload of `RunEvent`."""
@@ -134,9 +137,7 @@ class RunEvents:
     @staticmethod
     def _from_memory(log: _RunLog, cursor: int) -> list[agent_v1.RunEvent] | None:
         """The events after `cursor` when memory has all of them, otherwise None."""
-        if log.committed and log.committed[0].sequence <= cursor + 1:
-            return log.committed[cursor + 1 - log.committed[0].sequence :]
-        return None
+        return log.committed[cursor - log.opened_at :] if cursor >= log.opened_at else None
 
     def _flush_text(self, log: _RunLog) -> None:
         waiting, log.pending_text = log.pending_text, None

@@ -1,5 +1,6 @@
 """Runs and their events in agent.db, as the rest of the agent reads and writes them."""
 
+import logging
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from services.agent.checkpoint import ownership
 from services.agent.checkpoint.rows import head_of
 from services.agent.custody import Custodian, RunRecord
 from services.agent.run_rows import damaged, load_run, opened_event, opened_run
+from shared.errors import StorageCorrupt
 from shared.pb import agent_v1
 from shared.storage.database import Database
 from shared.storage.sealed import seal
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,32 +100,32 @@ class RunStore:
 
     async def find_request(self, tenant: str, request_id: str) -> agent_v1.Run | None:
         """The run that was started with this request id, if any."""
-        return await self._database.read(lambda connection: custody.find_request(connection, tenant, request_id))
+        return self._database.read_here(lambda connection: custody.find_request(connection, tenant, request_id))
 
     async def get(self, run_id: str) -> agent_v1.Run:
         """Return a run. Raises `NotFound`."""
-        return await self._database.read(lambda connection: load_run(connection, run_id))
+        return self._database.read_here(lambda connection: load_run(connection, run_id))
 
     async def page(self, wanted: RunFilter, limit: int) -> list[tuple[int, agent_v1.Run]]:
         """The newest runs that pass the filter, each with its creation time in ns."""
         clauses, values = _clauses(wanted)
         sql = f"SELECT create_ns, run FROM runs{clauses} ORDER BY create_ns DESC, run_id LIMIT ?"
         rows = await self._rows(sql, (*values, limit))
-        return [(create_ns, opened_run(sealed)) for create_ns, sealed in rows]
+        return [(create_ns, run) for create_ns, sealed in rows if (run := _readable(sealed))]
 
     async def live(self) -> list[agent_v1.Run]:
         """The runs that some process is to drive, oldest first."""
         sql = f"SELECT run FROM runs WHERE state < {agent_v1.Run.STATE_INPUT_REQUIRED} ORDER BY create_ns"
-        return [opened_run(sealed) for (sealed,) in await self._rows(sql)]
+        return [run for (sealed,) in await self._rows(sql) if (run := _readable(sealed))]
 
     async def head(self, thread_id: str) -> str:
         """The thread's newest checkpoint; "" when it has none."""
-        return await self._database.read(lambda connection: head_of(connection, thread_id, "") or "")
+        return self._database.read_here(lambda connection: head_of(connection, thread_id, "") or "")
 
     async def thread(self, thread_id: str) -> list[agent_v1.Run]:
         """The runs of a thread, oldest first."""
         rows = await self._rows("SELECT run FROM runs WHERE thread_id = ? ORDER BY create_ns", (thread_id,))
-        return [opened_run(sealed) for (sealed,) in rows]
+        return [run for (sealed,) in rows if (run := _readable(sealed))]
 
     async def events(self, run_id: str, after_sequence: int, limit: int) -> list[agent_v1.RunEvent]:
         """The run's next events after a sequence number. Raises `StorageCorrupt` when one is damaged or not there."""
@@ -145,6 +149,15 @@ class RunStore:
 
     async def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return await self._database.read(lambda connection: connection.execute(sql, values).fetchall())
+
+
+def _readable(sealed: bytes) -> agent_v1.Run | None:
+    """The run, or None for one that is damaged: the others of a list are not withheld for its sake."""
+    try:
+        return opened_run(sealed)
+    except StorageCorrupt as error:
+        logger.error("a run is left out: %s", error)
+        return None
 
 
 def _clauses(wanted: RunFilter) -> tuple[str, list[object]]:

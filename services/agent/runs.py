@@ -45,7 +45,7 @@ Snapshot = Any
 class Runs:
     """All runs of this agent. Belongs to one event loop.
 
-    `admit` raises when the store should take no new run.
+    `admit` raises when the store should take no new run; `expect` hears each query before its run is stored.
     """
 
     def __init__(
@@ -56,9 +56,10 @@ class Runs:
         retention: RunRetention,
         settings: AgentSettings,
         admit: Callable[[], None] = lambda: None,
+        expect: Callable[[str], None] = lambda query: None,
     ) -> None:
         self._graph, self._store, self._events, self._retention = graph, store, events, retention
-        self._settings, self._check_store = settings, admit
+        self._settings, self._check_store, self._expect = settings, admit, expect
         self._driver = RunDriver(graph, store, events, settings)
         self.recovery = Recovery(self._driver, store, settings)
         self._is_draining = False
@@ -85,6 +86,7 @@ class Runs:
         `StorageUnavailable`, or `AlreadyExists` (the request id belongs to another request). Nothing is stored then.
         """
         check_request(request)
+        self._expect(request.query)
         return await self._begin(self._new_run(request, correlation_id), is_new_thread=not request.thread_id)
 
     async def _begin(self, run: agent_v1.Run, is_new_thread: bool, cause: Cause = "") -> tuple[agent_v1.Run, bool]:
@@ -194,12 +196,17 @@ class Runs:
     async def fail_missing(self, missing: Sequence[MissingCommits]) -> None:
         """End the unfinished runs among those that lost commits, reason COMMITS_MISSING; what is left of them stays."""
         for each in missing:
-            if await self._driver.stop(each.run_id, each.error) or not each.found:
-                continue
-            if not is_finished(await self._store.get(each.run_id)):
-                with self._driver.reserved(each.run_id):
-                    record = await self._store.take_up(each.run_id, (*LIVE, *WAITING))
-                    await self._driver.settle(record, agent_v1.Run.STATE_FAILED, each.error)
+            try:
+                if each.found and not await self._driver.stop(each.run_id, each.error):
+                    await self._fail(each)
+            except WaystationError as error:
+                logger.error("run %s lost commits and could not be failed: %s", each.run_id, error)
+
+    async def _fail(self, missing: MissingCommits) -> None:
+        if not is_finished(await self._store.get(missing.run_id)):
+            with self._driver.reserved(missing.run_id):
+                record = await self._store.take_up(missing.run_id, (*LIVE, *WAITING))
+                await self._driver.settle(record, agent_v1.Run.STATE_FAILED, missing.error)
 
     async def fork(
         self, run_id: str, checkpoint_id: str, updates: Mapping[str, Any], request_id: str, correlation_id: str

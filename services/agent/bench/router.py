@@ -83,6 +83,9 @@ class _Memory:
     async def of_examples(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return await self._vectors.of_examples(texts)
 
+    def expect_query(self, query: str) -> None:
+        self._vectors.expect_query(query)
+
     async def of_query(self, query: str) -> NDArray[np.float32]:
         if query not in self._queries:
             self._queries[query] = await self._vectors.of_query(query)

@@ -54,6 +54,10 @@ class ExampleRouter:
                 self._catalogue = await self._fit(entries)
         return errors
 
+    def expect(self, query: str) -> None:
+        """See `Router.expect`: its vector is made while the run is stored."""
+        self._vectors.expect_query(query)
+
     async def recommend(self, query: str, allowed: Collection[str] | None = None) -> Recommendation:
         """See `Router.recommend`."""
         started = time.perf_counter()

@@ -52,6 +52,9 @@ class GenerativeRouter:
         self._services = {service.name: service for service in services}
         return errors
 
+    def expect(self, query: str) -> None:
+        """See `Router.expect`. The model is asked when its answer is needed."""
+
     async def recommend(self, query: str, allowed: Collection[str] | None = None) -> Recommendation:
         """See `Router.recommend`."""
         started = time.perf_counter()

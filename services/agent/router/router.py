@@ -18,6 +18,10 @@ class Router(Protocol):
         """
         ...
 
+    def expect(self, query: str) -> None:
+        """Begin with a query that will be asked about in a moment."""
+        ...
+
     async def recommend(self, query: str, allowed: Collection[str] | None = None) -> Recommendation:
         """Recommend a service for the query, or abstain.
 

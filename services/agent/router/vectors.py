@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
+MAX_EXPECTED = 256
+
 
 class Vectors(Protocol):
     """Turns texts into sentence vectors."""
 
     async def of_examples(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a vector per text, shape (len(texts), dimensions); `texts` are all that is in use now."""
+        ...
+
+    def expect_query(self, query: str) -> None:
+        """Begin with a query that will be asked for in a moment."""
         ...
 
     async def of_query(self, query: str) -> NDArray[np.float32]:
@@ -42,6 +48,9 @@ class NoVectors:
         """See `Vectors.of_examples`."""
         return np.zeros((len(texts), 0), dtype=np.float32)
 
+    def expect_query(self, query: str) -> None:
+        """See `Vectors.expect_query`."""
+
     async def of_query(self, query: str) -> NDArray[np.float32]:
         """See `Vectors.of_query`."""
         return np.zeros((1, 0), dtype=np.float32)
@@ -59,10 +68,20 @@ class CachedVectors:
         self._path = path
         self._model_sum = model_sum
         self._known: dict[bytes, NDArray[np.float32]] | None = None
+        self._expected: dict[str, asyncio.Task[NDArray[np.float32]]] = {}
+
+    def expect_query(self, query: str) -> None:
+        """See `Vectors.expect_query`."""
+        if query not in self._expected:
+            if len(self._expected) >= MAX_EXPECTED:  # some are never asked for
+                self._expected.pop(next(iter(self._expected)))
+            task = self._expected[query] = asyncio.create_task(self._embedder.aembed([query]))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asks hears of it
 
     async def of_query(self, query: str) -> NDArray[np.float32]:
         """See `Vectors.of_query`."""
-        return await self._embedder.aembed([query])
+        expected = self._expected.pop(query, None)
+        return await (expected or self._embedder.aembed([query]))
 
     async def of_examples(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `Vectors.of_examples`."""

@@ -165,6 +165,9 @@ class SlowVectors:
         await self.released.wait()
         return np.zeros((len(texts), 0), dtype=np.float32)
 
+    def expect_query(self, query: str) -> None:
+        raise AssertionError("nothing is expected here")
+
     async def of_query(self, query: str) -> NDArray[np.float32]:
         return np.zeros((1, 0), dtype=np.float32)
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.agent.router.vectors import CachedVectors, NoVectors
+from shared.errors import WrongState
 
 
 class CountingEmbedder:
@@ -81,3 +82,35 @@ async def test_folder_that_cannot_be_written_is_only_logged(tmp_path: Path, capl
 async def test_no_vectors_have_no_dimension() -> None:
     assert (await NoVectors().of_examples(["a", "b"])).shape == (2, 0)
     assert (await NoVectors().of_query("a")).shape == (1, 0)
+
+
+async def test_an_expected_query_is_embedded_once_and_forgotten() -> None:
+    embedder = CountingEmbedder()
+    vectors = CachedVectors(embedder)
+    vectors.expect_query("hello")
+    vectors.expect_query("hello")
+    assert (await vectors.of_query("hello")).tolist() == [[5.0, 1.0]]
+    assert embedder.asked == ["hello"]
+    await vectors.of_query("hello")
+    assert embedder.asked == ["hello"] * 2
+
+
+async def test_what_is_expected_and_never_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.agent.router.vectors.MAX_EXPECTED", 2)
+    embedder = CountingEmbedder()
+    vectors = CachedVectors(embedder)
+    for number in range(3):
+        vectors.expect_query(f"query {number}")
+    await vectors.of_query("query 0")
+    assert sorted(embedder.asked) == ["query 0", "query 0", "query 1", "query 2"]
+
+
+async def test_a_failure_of_an_expected_query_is_heard_by_who_asks() -> None:
+    class Failing(CountingEmbedder):
+        async def aembed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            raise WrongState("closed")
+
+    vectors = CachedVectors(Failing())
+    vectors.expect_query("hello")
+    with pytest.raises(WrongState):
+        await vectors.of_query("hello")
