@@ -8,7 +8,7 @@ import jsonschema
 from google.protobuf.json_format import MessageToDict
 
 from services.agent.custody import wrong_state
-from services.agent.run_rows import load_run
+from services.agent.run_rows import load_run, save_run
 from shared.errors import InvalidInput, WrongState
 from shared.pb import agent_v1
 
@@ -18,8 +18,8 @@ MAX_ANSWER_BYTES = 32_768
 def keep_answer(connection: apsw.Connection, run_id: str, question_id: str, answer: Any, request_id: str) -> bool:
     """Store the answer to an open question; False when the same request has answered it before.
 
-    Runs inside a transaction. Raises `NotFound` (run), `WrongState` (the question is not open), `InvalidInput` (the
-    answer does not fit the question's schema).
+    With the last one the run is to go on, whatever happens to this process next. Runs inside a transaction. Raises
+    `NotFound` (run), `WrongState` (the question is not open), `InvalidInput` (the answer does not fit the schema).
     """
     run = load_run(connection, run_id)
     sql = "SELECT request_id FROM answers WHERE run_id = ? AND question_id = ?"
@@ -37,6 +37,10 @@ def keep_answer(connection: apsw.Connection, run_id: str, question_id: str, answ
     check_answer(question, answer)
     row = (run_id, question_id, request_id, json.dumps(answer))
     connection.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", row)
+    answered = stored_answers(connection, run_id)
+    if all(item.question_id in answered for item in run.questions):
+        run.state = agent_v1.Run.STATE_RUNNING
+        save_run(connection, run)
     return True
 
 

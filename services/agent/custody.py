@@ -76,8 +76,9 @@ def take_up(
     run_id: str,
     custodian: Custodian,
     states: Collection[agent_v1.Run.State.ValueType],
+    goes_on: bool = False,
 ) -> RunRecord:
-    """Take an unfinished run into custody, under a new epoch.
+    """Take an unfinished run into custody, under a new epoch. One that `goes_on` is running from then on.
 
     When its last owner never let it go, that one crashed; the attempt counts unless something was committed since the
     last one. Raises `NotFound`, `WrongState` when the run is in none of `states`, and `ThreadBusy` when somebody else
@@ -93,6 +94,8 @@ def take_up(
     head = head_of(connection, run.thread_id, "") or ""
     if last_owner and last_owner.owner != ownership.NOBODY:
         run.attempt_count = run.attempt_count + 1 if head == old_head else 1
+    if goes_on:
+        run.state = agent_v1.Run.STATE_RUNNING
     save_run(connection, run)
     connection.execute(
         "UPDATE runs SET head = ?, takeup_count = takeup_count + 1, wants_pause = 0 WHERE run_id = ?", (head, run_id)

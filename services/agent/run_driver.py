@@ -27,7 +27,15 @@ from services.agent.spans import run_attributes, tracer
 from services.agent.state import RunContext, RunState, initial_state
 from shared.call_context import CallContext, serving
 from shared.capability.wire import effort_name
-from shared.errors import Cancelled, DeadlineExceeded, GraphChanged, InternalError, StaleEpoch, WaystationError
+from shared.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    GraphChanged,
+    InternalError,
+    StaleEpoch,
+    ThreadBusy,
+    WaystationError,
+)
 from shared.fault_points import fault_point
 from shared.pb import agent_v1, common_v1
 from shared.telemetry import attributes
@@ -90,7 +98,9 @@ class RunDriver:
 
     @contextmanager
     def reserved(self, run_id: str) -> Iterator[None]:
-        """Keep recovery away from a run that is about to be launched."""
+        """Keep everybody else away from a run that is about to be launched. Raises `ThreadBusy` when it is taken."""
+        if self.has(run_id):
+            raise ThreadBusy(f"Run {run_id} is being worked on.", remedy="Try again in a moment.", run_id=run_id)
         self._reserved.add(run_id)
         try:
             yield
@@ -123,6 +133,14 @@ class RunDriver:
         if pending:
             raise DeadlineExceeded(f"Run {run_id} did not stop within {STOP_TIMEOUT_S:g} s.", run_id=run_id)
         return True
+
+    async def ended(self, run_id: str) -> None:
+        """Wait until the task of a run that waits or has ended is over: it stores that a moment before.
+
+        Raises `DeadlineExceeded` when it is not over within 5 s.
+        """
+        if not await self.finished(run_id, STOP_TIMEOUT_S):
+            raise DeadlineExceeded(f"Run {run_id} is still busy after {STOP_TIMEOUT_S:g} s.", run_id=run_id)
 
     async def finished(self, run_id: str, timeout_s: float) -> bool:
         """Wait until the run is no longer under way; False when the time passes first."""

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from opentelemetry import trace
 
 from services.agent.custody import RunRecord
+from services.agent.run_rows import is_live
 from services.agent.run_store import RunStore
 from shared.errors import WaystationError
 from shared.fault_points import fault_point
@@ -64,12 +65,16 @@ class RunEvents:
     def __init__(self, store: RunStore, on_stored: Callable[[str], None] | None = None) -> None:
         self._store, self._on_stored = store, on_stored
         self._logs: dict[str, _RunLog] = {}
+        self._has_opened = asyncio.Event()
+        """Set, and replaced, when any run is opened."""
 
     def open(self, record: RunRecord) -> None:
         """Begin to take events of a run in custody."""
         run = record.run
         last = record.last_sequence
         self._logs[run.run_id] = _RunLog(run, run.epoch, last, last, attempt=record.takeup_count + 1)
+        self._has_opened.set()
+        self._has_opened = asyncio.Event()
 
     def emit(self, run_id: str, payload: Message) -> None:
         """Number, store and publish a payload of `RunEvent`."""
@@ -108,7 +113,7 @@ class RunEvents:
             log.has_grown.set()
 
     async def watch(self, run_id: str, after_sequence: int) -> AsyncIterator[agent_v1.RunEvent]:
-        """The run's events after a number, stored ones first, until its last.
+        """The run's events after a number, stored ones first, until it has ended or waits for somebody.
 
         Raises `NotFound`, or what went wrong when events could not be stored.
         """
@@ -128,7 +133,11 @@ class RunEvents:
                 if _is_last(events[-1]):
                     return
             elif log is None:
-                return  # nothing drives the run here, and all that is stored has been sent
+                opened = self._has_opened
+                if not is_live(await self._store.get(run_id)):
+                    return
+                if run_id not in self._logs:
+                    await opened.wait()  # recovery has yet to take it up
             elif log.error:
                 raise log.error
             elif grown:

@@ -46,10 +46,12 @@ class RunStore:
             lambda connection: custody.admit(connection, run, trace_parent, self._custodian, is_new_thread)
         )
 
-    async def take_up(self, run_id: str, states: Collection[agent_v1.Run.State.ValueType]) -> RunRecord:
+    async def take_up(
+        self, run_id: str, states: Collection[agent_v1.Run.State.ValueType], goes_on: bool = False
+    ) -> RunRecord:
         """See `custody.take_up`."""
         return await self._database.write(
-            lambda connection: custody.take_up(connection, run_id, self._custodian, states)
+            lambda connection: custody.take_up(connection, run_id, self._custodian, states, goes_on)
         )
 
     async def ask_pause(self, run_id: str) -> agent_v1.Run:

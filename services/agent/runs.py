@@ -162,18 +162,17 @@ class Runs:
 
         Raises `NotFound`, `WrongState` (the question is not open), or `InvalidInput` (the answer does not fit).
         """
-        await self._store.keep_answer(run_id, question_id, answer, request_id)
+        is_new = await self._store.keep_answer(run_id, question_id, answer, request_id)
         run = await self._store.get(run_id)
-        answers = await self._store.answers(run_id)
-        is_complete = all(question.question_id in answers for question in run.questions)
-        if run.state == agent_v1.Run.STATE_INPUT_REQUIRED and is_complete and not self._driver.has(run_id):
-            return await self._continue(run_id, "answer")
-        return run
+        return await self._continue(run_id, "answer") if is_new and is_live(run) else run
 
     async def _continue(self, run_id: str, cause: Cause) -> agent_v1.Run:
         self._check_room()
+        await self._driver.ended(run_id)
+        if self._driver.has(run_id):  # another request, or recovery, was faster
+            return await self._store.get(run_id)
         with self._driver.reserved(run_id):
-            record = await self._store.take_up(run_id, (*LIVE, *WAITING))
+            record = await self._store.take_up(run_id, (*LIVE, agent_v1.Run.STATE_PAUSED), goes_on=True)
             snapshot = agent_v1.Run()
             snapshot.CopyFrom(record.run)
             self._driver.launch(record, cause)
@@ -187,11 +186,15 @@ class Runs:
             if run.state == agent_v1.Run.STATE_CANCELLED:
                 return run
             raise wrong_state(run)
-        if not await self._driver.stop(run_id, verdict):
+        await self._driver.stop(run_id, verdict)
+        run = await self._store.get(run_id)
+        if not is_finished(run):
             with self._driver.reserved(run_id):
                 record = await self._store.take_up(run_id, (*LIVE, *WAITING))
-                await self._driver.settle(record, agent_v1.Run.STATE_CANCELLED, verdict)
-        return await self._store.get(run_id)
+                run = await self._driver.settle(record, agent_v1.Run.STATE_CANCELLED, verdict)
+        if run.state != agent_v1.Run.STATE_CANCELLED:
+            raise wrong_state(run)
+        return run
 
     async def fail_missing(self, missing: Sequence[MissingCommits]) -> None:
         """End the unfinished runs among those that lost commits, reason COMMITS_MISSING; what is left of them stays."""
@@ -245,6 +248,10 @@ class Runs:
         newest by now), `InvalidInput` and `Forbidden`.
         """
         checked = checked_updates(updates, self._settings.max_hops)
+        run = await self._store.get(run_id)
+        if run.state not in WAITING:
+            raise wrong_state(run)
+        await self._driver.ended(run_id)
         with self._driver.reserved(run_id):
             record = await self._store.take_up(run_id, WAITING)
             config = self._driver.config(record.run)

@@ -124,7 +124,7 @@ class Ledger:
         if recording:
             with suppress(Exception):  # whoever recorded hears of it
                 await asyncio.shield(asyncio.wrap_future(recording))
-        found = await self.database.read(lambda connection: _find(connection, key, digest))
+        found = self.database.read_here(lambda connection: _find(connection, key, digest))
         return found if isinstance(found, Replay) else None
 
     async def begin(self, key: str, digest: bytes, *, may_repeat: bool = False) -> Fresh | Replay | Doubt:

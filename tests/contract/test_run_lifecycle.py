@@ -377,3 +377,22 @@ async def test_what_runs_at_once_is_bounded(tmp_path: Path) -> None:
             await made.start("more")
         made.service.hang.set()
         await made.watch(run.run_id)
+
+
+async def test_many_who_resume_a_run_at_once_resume_it_once(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        run = await paused(made)
+        resumed = await asyncio.gather(*(made.runs.resume(run.run_id) for _ in range(8)), return_exceptions=True)
+        assert all(isinstance(item, (agent_v1.Run, WrongState)) for item in resumed)
+        made.seen = await made.watch(run.run_id)
+    assert [item.cause for item in made.payloads("run_resumed")] == ["pause"]
+    assert made.seen[-1].state_changed.run.state == State.STATE_SUCCEEDED
+
+
+async def test_an_answer_that_was_stored_as_the_process_died_is_acted_on(tmp_path: Path) -> None:
+    async with mesh(tmp_path, dies=True) as made:
+        run = await asked(made)
+        assert await made.store.keep_answer(run.run_id, run.questions[0].question_id, "repeat", "")
+    async with mesh(tmp_path, owner="agent-2") as made:
+        ended = (await made.watch(run.run_id))[-1].state_changed.run
+    assert (ended.state, ended.answer) == (State.STATE_SUCCEEDED, "It is sorted.")

@@ -145,8 +145,8 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """Streams a run's events from a sequence number on, those of the past first, and ends after the run's last
-        event. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
+        """Streams a run's events from a sequence number on, those of the past first, and ends when the run has ended, is
+        paused or waits for input. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,8 +38,8 @@ class AgentServiceStub:
     Sent again with the same `request_id` it returns the same run.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_agent_service_pb2.WatchRunRequest, _agent_service_pb2.WatchRunResponse]
-    """Streams a run's events from a sequence number on, those of the past first, and ends after the run's last
-    event. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
+    """Streams a run's events from a sequence number on, those of the past first, and ends when the run has ended, is
+    paused or waits for input. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetRunRequest, _agent_service_pb2.GetRunResponse]
     """Returns a run as it is now."""
@@ -86,8 +86,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     Sent again with the same `request_id` it returns the same run.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_agent_service_pb2.WatchRunRequest, _agent_service_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """Streams a run's events from a sequence number on, those of the past first, and ends after the run's last
-    event. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
+    """Streams a run's events from a sequence number on, those of the past first, and ends when the run has ended, is
+    paused or waits for input. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetRunRequest, _agent_service_pb2.GetRunResponse]  # type: ignore[assignment]
     """Returns a run as it is now."""
@@ -143,8 +143,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_agent_service_pb2.WatchRunResponse], _abc.AsyncIterator[_agent_service_pb2.WatchRunResponse]]:
-        """Streams a run's events from a sequence number on, those of the past first, and ends after the run's last
-        event. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
+        """Streams a run's events from a sequence number on, those of the past first, and ends when the run has ended, is
+        paused or waits for input. The call's deadline bounds only the watching; a watcher can leave and come back at any number.
         """
 
     @_abc_1.abstractmethod

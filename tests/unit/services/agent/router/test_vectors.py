@@ -1,5 +1,6 @@
 """The cache of sentence vectors: in memory, on disk, and when the disk lies."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,6 +102,7 @@ async def test_what_is_expected_and_never_asked_for_is_bounded(monkeypatch: pyte
     vectors = CachedVectors(embedder)
     for number in range(3):
         vectors.expect_query(f"query {number}")
+    await asyncio.sleep(0)  # they begin
     await vectors.of_query("query 0")
     assert sorted(embedder.asked) == ["query 0", "query 0", "query 1", "query 2"]
 
