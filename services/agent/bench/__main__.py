@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from services.agent.bench import arbitrator, mesh, router, saver
+from services.agent.bench import arbitrator, mesh, router, saver, store
 from services.agent.bench.measure import Measure
 from shared.errors import WaystationError
 
@@ -23,11 +23,16 @@ async def _saver(data: Path | None) -> list[Measure]:
     return await saver.measure()
 
 
+async def _store(data: Path | None) -> list[Measure]:
+    return await store.measure()
+
+
 BENCHES: dict[str, Bench] = {
     "arbitrator": arbitrator.measure,
     "mesh": _mesh,
     "router": router.measure,
     "saver": _saver,
+    "store": _store,
 }
 
 
