@@ -99,7 +99,8 @@ def _run(module: BenchModule, names: list[str], data: Path | None) -> list[dict[
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("name", "unit", "peer") else "right")
+        is_text = column in ("name", "unit", "peer")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=column == "name")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in COLUMNS))
     out().print(table)

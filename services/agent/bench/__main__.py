@@ -36,6 +36,10 @@ BENCHES: dict[str, Bench] = {
 }
 
 
+NEED_A_MESH = ("arbitrator",)
+"""Those that are run only when they are named."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named benches, or all; print a table or, with --json, a list. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.agent.bench", description="Measure the agent.")
@@ -47,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"there is no bench {unknown[0]!r}; known: {', '.join(BENCHES)}")
     try:
-        found = [one for name in chosen.names or BENCHES for one in asyncio.run(_run(name, chosen.data))]
+        names = chosen.names or [name for name in BENCHES if name not in NEED_A_MESH]
+        found = [one for name in names for one in asyncio.run(_run(name, chosen.data))]
     except WaystationError as error:
         print(error, file=sys.stderr)
         return 1
