@@ -26,7 +26,7 @@ async def attack(cells: Sequence[Cell], home: Path, seed: int, meshes: int, cons
                     progress.update(bar, description=f"{cell.target.process}: {cell.name}")
                     outcomes[cell] = await Attack(mesh, cell, seed, lambda: progress.advance(bar)).run()
                     if not outcomes[cell].is_clean:
-                        progress.console.print(f"[red]{cell.target.process}, {cell.boundary}: not clean[/]")
+                        progress.console.print(f"[red]{cell.target.process}, {cell.name}: not clean[/]")
 
         async with asyncio.TaskGroup() as tasks:
             for number in range(min(meshes, len(cells))):
