@@ -39,7 +39,7 @@ def numbered(*payloads: object) -> list[agent_v1.RunEvent]:
         agent_v1.TextProduced: "text_produced",
     }
     return [
-        agent_v1.RunEvent(sequence=number, **{fields[type(payload)]: payload})  # type: ignore[arg-type,index]
+        agent_v1.RunEvent(sequence=number, **{fields[type(payload)]: payload})  # type: ignore[arg-type]
         for number, payload in enumerate(payloads, 1)
     ]
 

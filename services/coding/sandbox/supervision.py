@@ -48,7 +48,7 @@ class Supervision:
         async with asyncio.TaskGroup() as tasks:
             try:
                 watch = tasks.create_task(self._watch())
-                tasks.create_task(_feed(process.stdin, stdin))
+                tasks.create_task(feed(process.stdin, stdin))
                 stdout = tasks.create_task(self._read(process.stdout))
                 stderr = tasks.create_task(self._read(process.stderr))
                 code = await process.wait()
@@ -92,8 +92,10 @@ class Supervision:
                 self.end("scratch_bytes")
 
 
-async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
-    # A program need not read what it is given.
+async def feed(stream: asyncio.StreamWriter, data: bytes) -> None:
+    """Write `data` and close; a program need not read it, and may have ended before."""
+    if stream.is_closing():  # uvloop refuses a write then with an error that says nothing of pipes
+        return
     with suppress(BrokenPipeError, ConnectionResetError):
         stream.write(data)
         await stream.drain()
