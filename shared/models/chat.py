@@ -1,7 +1,6 @@
 """The chat model behind any OpenAI-compatible server: Ollama, vLLM, llama.cpp, a cloud API, or our own `models`."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -10,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
 import aiohttp
+import orjson
 from opentelemetry import trace
 
 from shared.call_context import current_call
@@ -67,7 +67,7 @@ class Completion:
     def json(self) -> Any:
         """The reply as JSON. Raises `ModelNonsense` when it is none."""
         try:
-            return json.loads(self.text)
+            return orjson.loads(self.text)
         except ValueError:
             raise ModelNonsense(f"The model's reply is not JSON: {self.text[:80]!r}.") from None
 
@@ -113,7 +113,7 @@ class OpenAiChatModel:
         self._api_key = api_key
         # a proxy named in the environment is not meant for the mesh, and aiohttp looks at none by itself
         self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -176,7 +176,7 @@ class OpenAiChatModel:
         first: float | None = None
         reported: dict[str, Any] = {}
         is_done = False
-        async with self._session.post(f"{self._url}/chat/completions", json=body) as response:
+        async with self._session.post(f"{self._url}/chat/completions", data=orjson.dumps(body)) as response:
             if response.status != HTTPStatus.OK:
                 await self._refuse(response)
             if response.content_type != EVENT_STREAM:
@@ -186,7 +186,7 @@ class OpenAiChatModel:
                     is_done = True
                     await _read_to_end(response)
                     break
-                chunk = json.loads(data)
+                chunk = orjson.loads(data)
                 if "error" in chunk:
                     raise self._unavailable(str(chunk["error"])[:MAX_ERROR_BYTES])
                 reported = chunk.get("usage") or reported

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+import orjson
 from opentelemetry import trace
 
 from shared.call_context import current_call
@@ -97,14 +97,14 @@ class RecordedChatModel:
         if not found:
             return None
         trace.get_current_span().set_attribute(attributes.REPLAYED, True)
-        document = json.loads(found.outcome)
+        document = orjson.loads(found.outcome)
         return Completion(document["text"], ChatUsage(**document["usage"]))
 
     def _record(self, slot: _Slot | None, completion: Completion) -> None:
         if not slot:
             return
         fault_point("after_effect")
-        outcome = json.dumps(dataclasses.asdict(completion)).encode()
+        outcome = orjson.dumps(completion)
         self._ledger.note(slot.key, slot.digest, outcome)
         fault_point("after_record")
 
@@ -116,6 +116,6 @@ def _slot(
     call_context = current_call()
     if not call_context or not call_context.effect_keys:
         return None
-    request = [[dataclasses.astuple(message) for message in messages], schema, max_tokens, temperature]
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
+    request = [list(messages), schema, max_tokens, temperature]
+    digest = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS))
     return _Slot(call_context.effect_keys.next(f"chat/{digest.hexdigest()[:16]}"), digest.digest())
