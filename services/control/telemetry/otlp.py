@@ -1,14 +1,14 @@
 """Reads OTLP trace requests: plain records out, malformed spans counted and said why."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
+from services.control.telemetry.otlp_values import plain_attributes
 from services.control.telemetry.span import (
     MAX_BODY_BYTES,
     MAX_ITEMS,
@@ -19,7 +19,6 @@ from services.control.telemetry.span import (
     promoted,
 )
 
-MAX_DEPTH = 8
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 
@@ -44,7 +43,7 @@ class Rejections:
 def read_spans(request: ExportTraceServiceRequest, rejections: Rejections) -> Iterator[SpanRecord]:
     """Yield the request's spans as records; those that are malformed are counted in `rejections` instead."""
     for resource_spans in request.resource_spans:
-        resource = _attributes(resource_spans.resource.attributes)
+        resource = plain_attributes(resource_spans.resource.attributes)
         for span in _spans(resource_spans):
             fault = _fault(span)
             if fault:
@@ -75,7 +74,7 @@ def _fault(span: Span) -> str:
 
 
 def _record(span: Span, resource: dict[str, Any]) -> SpanRecord:
-    attributes = _attributes(span.attributes)
+    attributes = plain_attributes(span.attributes)
     ids = {**resource, **attributes}
     return SpanRecord(
         trace_id=span.trace_id.hex(),
@@ -102,7 +101,7 @@ def _events(span: Span) -> list[dict[str, Any]]:
         {
             "name": event.name[:MAX_NAME_CHARS],
             "time_ns": min(event.time_unix_nano, MAX_TIME_NS),
-            "attributes": _attributes(event.attributes),
+            "attributes": plain_attributes(event.attributes),
         }
         for event in span.events[:MAX_ITEMS]
     ]
@@ -113,33 +112,7 @@ def _links(span: Span) -> list[dict[str, Any]]:
         {
             "trace_id": link.trace_id.hex()[:32],
             "span_id": link.span_id.hex()[:16],
-            "attributes": _attributes(link.attributes),
+            "attributes": plain_attributes(link.attributes),
         }
         for link in span.links[:MAX_ITEMS]
     ]
-
-
-def _attributes(pairs: Iterable[KeyValue], depth: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        if len(found) == MAX_ITEMS:
-            break
-        found[pair.key[:MAX_NAME_CHARS]] = _plain(pair.value, depth)
-    return found
-
-
-def _plain(value: AnyValue, depth: int) -> Any:
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "string_value":
-        return value.string_value[:MAX_TEXT_CHARS]
-    if kind == "bytes_value":
-        return value.bytes_value[: MAX_TEXT_CHARS // 2].hex()
-    if depth == MAX_DEPTH and kind in ("array_value", "kvlist_value"):
-        return "…"
-    if kind == "array_value":
-        return [_plain(item, depth + 1) for item in value.array_value.values[:MAX_ITEMS]]
-    if kind == "kvlist_value":
-        return _attributes(value.kvlist_value.values, depth + 1)
-    return getattr(value, kind)
