@@ -90,7 +90,8 @@ class Retriever:
         """
         check_query(query)
         started = time.perf_counter()
-        with tracer.start_as_current_span(attributes.SPAN_SEARCH) as span:
+        told = {attributes.OPERATION: attributes.RETRIEVAL, attributes.PROVIDER: attributes.OURS}
+        with tracer.start_as_current_span(attributes.SPAN_SEARCH, attributes=told) as span:
             depth = max(DEPTH, 3 * top_k if is_by_document else top_k)
             ranked = [] if self.is_empty(scope) else await self._rank(query, scope, method, depth)
 

@@ -167,7 +167,7 @@ class _Run:
             if name in (FINISH, NO_TOOL) or self._is_repeated(name, arguments):
                 return
             yield ToolCall(f"call-{number}", name, arguments)
-            output = await self._registry.call(name, arguments, self._budget.time_left())
+            output = await self._registry.call(name, arguments, self._budget.time_left(), f"call-{number}")
             yield ToolResult(f"call-{number}", name, output.text, output.is_error)
             self._steps.append(Step(name, arguments, output))
             self._failures_in_a_row = self._failures_in_a_row + 1 if output.is_error else 0

@@ -46,17 +46,25 @@ class ToolRegistry:
         """All names, in order."""
         return tuple(self._tools)
 
-    async def call(self, name: str, arguments: Mapping[str, Any], limit: timedelta | None = None) -> ToolOutput:
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], limit: timedelta | None = None, call_id: str = ""
+    ) -> ToolOutput:
         """Call one tool within its own time bound or `limit`, whichever is shorter, under a `tool.call` span.
 
         Never raises for what a tool did: failures, unknown names and lapsed time are outputs with `is_error`,
         and `content` holds `reason` and `message`.
         """
-        with tracer.start_as_current_span(attributes.SPAN_TOOL) as span:
-            span.set_attributes({attributes.OPERATION: "execute_tool", attributes.TOOL_NAME: name[:MAX_NAME_CHARS]})
+        told = {
+            attributes.OPERATION: attributes.EXECUTE_TOOL,
+            attributes.TOOL_NAME: name[:MAX_NAME_CHARS],
+            attributes.TOOL_TYPE: "function",
+            attributes.TOOL_CALL_ID: call_id,
+        }
+        with tracer.start_as_current_span(attributes.SPAN_TOOL, attributes=told) as span:
             output = await self._call(name, arguments, limit)
             if output.is_error:
                 span.set_attribute(attributes.ERROR_REASON, str(output.content["reason"]))
+                span.set_status(trace.StatusCode.ERROR)
             return output
 
     async def _call(self, name: str, arguments: Mapping[str, Any], limit: timedelta | None) -> ToolOutput:

@@ -47,6 +47,8 @@ class ChatUsage:
     cached_tokens: int = 0
     time_to_first_token_s: float = 0.0
     duration_s: float = 0.0
+    response_model: str = ""
+    """What the server calls the model that answered; empty when it does not say."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,14 @@ class OpenAiChatModel:
                 "type": "json_schema",
                 "json_schema": {"name": schema.get("title", "reply"), "strict": True, "schema": schema},
             }
-        with tracer.start_as_current_span(attributes.SPAN_CHAT, kind=trace.SpanKind.CLIENT) as span:
-            span.set_attributes({attributes.OPERATION: "chat", attributes.MODEL: self.model})
+        told = {
+            attributes.OPERATION: attributes.CHAT,
+            attributes.PROVIDER: attributes.OPENAI,
+            attributes.MODEL: self.model,
+            attributes.MAX_TOKENS: max_tokens,
+            attributes.TEMPERATURE: temperature,
+        }
+        with tracer.start_as_current_span(attributes.SPAN_CHAT, kind=trace.SpanKind.CLIENT, attributes=told) as span:
             async with self._errors(), aclosing(self._receive(body)) as received:
                 async for delta in _until(_deadline(timeout), received):
                     if delta.usage:
@@ -175,6 +183,7 @@ class OpenAiChatModel:
         started = time.perf_counter()
         first: float | None = None
         reported: dict[str, Any] = {}
+        answering = ""
         is_done = False
         async with self._session.post(f"{self._url}/chat/completions", data=orjson.dumps(body)) as response:
             if response.status != HTTPStatus.OK:
@@ -190,6 +199,7 @@ class OpenAiChatModel:
                 if "error" in chunk:
                     raise self._unavailable(str(chunk["error"])[:MAX_ERROR_BYTES])
                 reported = chunk.get("usage") or reported
+                answering = str(chunk.get("model") or answering)
                 for choice in chunk.get("choices", ()):
                     is_done = is_done or choice.get("finish_reason") is not None
                     text = choice.get("delta", {}).get("content") or ""
@@ -201,7 +211,7 @@ class OpenAiChatModel:
         if not is_done:
             raise self._unavailable("the connection ended in the middle of the reply")
         ended = time.perf_counter()
-        yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started))
+        yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started, answering))
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
         detail = self._redacted((await response.content.read(MAX_ERROR_BYTES)).decode(errors="replace"))
@@ -259,7 +269,7 @@ def _without_userinfo(url: str) -> str:
     return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
-def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: float) -> ChatUsage:
+def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: float, answering: str) -> ChatUsage:
     details = reported.get("prompt_tokens_details") or {}
     return ChatUsage(
         model=model,
@@ -268,6 +278,7 @@ def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: flo
         cached_tokens=int(details.get("cached_tokens", 0)),
         time_to_first_token_s=first_s,
         duration_s=duration_s,
+        response_model=answering,
     )
 
 
@@ -276,7 +287,9 @@ def _record(span: trace.Span, usage: ChatUsage) -> None:
         {
             attributes.INPUT_TOKENS: usage.input_tokens,
             attributes.OUTPUT_TOKENS: usage.output_tokens,
-            attributes.TIME_TO_FIRST_TOKEN: usage.time_to_first_token_s,
+            attributes.CACHED_TOKENS: usage.cached_tokens,
+            attributes.TIME_TO_FIRST_CHUNK: usage.time_to_first_token_s,
+            attributes.RESPONSE_MODEL: usage.response_model or usage.model,
         }
     )
 

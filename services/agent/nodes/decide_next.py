@@ -30,7 +30,8 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         run_context, started = runtime.context, time.perf_counter()
-        with run_span(attributes.SPAN_ARBITRATE, run_context) as span:
+        planning = {attributes.OPERATION: attributes.PLAN, attributes.PROVIDER: attributes.OURS}
+        with run_span(attributes.SPAN_ARBITRATE, run_context, planning) as span:
             model = ports.chat_models[state["effort"]]
             arbitration = await arbitrate(state, ports.directory.services(), model, thresholds, timeout_s)
             decision = arbitration.decision

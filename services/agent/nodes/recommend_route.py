@@ -18,8 +18,12 @@ def recommend_route(ports: Ports) -> Node:
         run_context = runtime.context
         with run_span(attributes.SPAN_ROUTE, run_context) as span:
             recommendation = await ports.router.recommend(state["query"])
-            span.set_attribute(attributes.ROUTER_RECOMMENDED, recommendation["top"] or "none")
-            span.set_attribute(attributes.ROUTER_CONFIDENCE, recommendation["confidence"])
+            span.set_attributes(
+                {
+                    attributes.ROUTER_RECOMMENDED: recommendation["top"] or "none",
+                    attributes.ROUTER_CONFIDENCE: recommendation["confidence"],
+                }
+            )
             payload = agent_v1.RouteRecommended(recommendation=recommendation_to_proto(recommendation))
             ports.events.emit(run_context.run_id, payload)
         return RunState(recommendation=recommendation)

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
+from opentelemetry import trace
+
 from services.coding.sandbox.execution import Execution, State
 from services.coding.sandbox.filter import OWN_PID_PLACEHOLDER, compile_filter
 from services.coding.sandbox.gate import Gate
@@ -21,6 +23,9 @@ from services.coding.sandbox.program import MAIN, Program
 from services.coding.sandbox.scratch import ScratchRoot, collect, remove
 from services.coding.sandbox.supervision import Supervision
 from shared.errors import SandboxUnavailable
+from shared.telemetry import attributes
+
+tracer = trace.get_tracer(__name__)
 
 _JAIL = Path(__file__).with_name("jail.py")
 _OPEN_FILES = 64
@@ -69,9 +74,17 @@ class Sandbox:
         Cancelling kills it at once. Raises LimitExceeded when too many wait for a sandbox, SandboxUnavailable when
         this machine cannot confine programs.
         """
-        async with self._gate.slot():
-            await self.check()
-            return await self._run(program, limits or self.limits)
+        with tracer.start_as_current_span(attributes.SPAN_EXECUTE) as span:
+            async with self._gate.slot():
+                await self.check()
+                execution = await self._run(program, limits or self.limits)
+            span.set_attributes(
+                {
+                    attributes.EXECUTION_STATE: execution.state.value,
+                    attributes.EXECUTION_EXIT_CODE: execution.exit_code,
+                }
+            )
+            return execution
 
     async def check(self) -> None:
         """Proves on a harmless program, once, that the walls stand; raises SandboxUnavailable when they do not."""
