@@ -45,6 +45,8 @@ class CallContext:
 
     correlation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """A UUID that is the same in all that one request caused."""
+    run_id: str = ""
+    """The run that the work belongs to, for logs; empty outside runs."""
     deadline: float | None = None
     """On the clock of `time.monotonic`; None means that nobody set one."""
     effect_keys: EffectKeys | None = None

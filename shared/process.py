@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import uvloop
+from opentelemetry.sdk.resources import Resource
 
 from shared.errors import StorageUnavailable, WaystationError
 from shared.fault_points import fault_point
 from shared.settings import Settings
 from shared.telemetry.logs import set_up_logging
+from shared.telemetry.observed import observed
+from shared.telemetry.redaction import hide_secrets_of
 from shared.telemetry.tracing import set_up_tracing
 
 logger = logging.getLogger(__name__)
@@ -38,17 +41,25 @@ def run_process(settings_class: type[S], serve: Callable[[S, str], Coroutine[Non
     service = settings_class.section
     try:
         settings = settings_class.load(os.environ)
+        hide_secrets_of(settings)
         set_up_logging(service, settings.log_level)
         instance_id = new_instance_id(service)
         # the control plane does not trace itself: its spans would make spans
-        provider = set_up_tracing(service, instance_id, "" if service == "control" else settings.spans_endpoint)
+        endpoint = "" if service == "control" else settings.spans_endpoint
+        starts_address = settings.control_address if endpoint == settings.control_address else ""
+        provider = set_up_tracing(service, instance_id, endpoint, starts_address)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serve(settings, instance_id))
+                runner.run(_observed(settings, provider.resource, serve(settings, instance_id)))
         finally:
             provider.shutdown()
     except WaystationError as error:
         sys.exit(f"{service}: {error}")
+
+
+async def _observed(settings: Settings, resource: Resource, served: Coroutine[None, None, None]) -> None:
+    async with observed(resource, settings.control_address, settings.spans_endpoint):
+        await served
 
 
 async def stop_requested() -> None:

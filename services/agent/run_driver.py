@@ -204,7 +204,8 @@ class RunDriver:
 
     async def _trace(self, live: _Live, cause: Cause) -> None:
         run, run_timeout_s = live.record.run, live.record.run.run_timeout.ToTimedelta().total_seconds()
-        call_context = CallContext(correlation_id=run.correlation_id, deadline=time.monotonic() + run_timeout_s)
+        deadline = time.monotonic() + run_timeout_s
+        call_context = CallContext(correlation_id=run.correlation_id, run_id=run.run_id, deadline=deadline)
         run_context = RunContext(
             run.run_id, run.thread_id, run.correlation_id, run.tenant, attempt=live.record.takeup_count + 1
         )

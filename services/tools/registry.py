@@ -12,6 +12,7 @@ from opentelemetry import trace
 from services.tools.tool import JsonObject, Tool, ToolError, ToolOutput
 from shared.errors import WaystationError
 from shared.telemetry import attributes
+from shared.telemetry.content import record_tool
 
 MAX_TEXT_CHARS = 20_000
 """The longest text one result may carry; what is longer is cut and says so."""
@@ -62,6 +63,7 @@ class ToolRegistry:
         }
         with tracer.start_as_current_span(attributes.SPAN_TOOL, attributes=told) as span:
             output = await self._call(name, arguments, limit)
+            record_tool(span, arguments, output.text)
             if output.is_error:
                 span.set_attribute(attributes.ERROR_REASON, str(output.content["reason"]))
                 span.set_status(trace.StatusCode.ERROR)

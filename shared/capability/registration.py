@@ -3,12 +3,9 @@
 import asyncio
 import logging
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-
-import psutil
 
 from shared.capability.service import Descriptor
 from shared.capability.wire import descriptor_to_proto
@@ -16,6 +13,8 @@ from shared.errors import NotFound, WaystationError
 from shared.pb import control_v1
 from shared.rpc.channel import open_channel
 from shared.rpc.status import peer_errors
+from shared.telemetry.metrics import Counters, process_counters
+from shared.telemetry.resources import process_resources
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +23,6 @@ RETRY_S = 1.0
 CALL_TIMEOUT_S = 3.0
 
 Health = Callable[[], tuple["control_v1.Health.State.ValueType", str]]
-Counters = Callable[[], Mapping[str, float]]
 
 
 def serving() -> tuple["control_v1.Health.State.ValueType", str]:
@@ -46,9 +44,7 @@ class Registration:
         counters: Counters = dict,
     ) -> None:
         self._control_address = control_address
-        self._health, self._counters = health, counters
-        self._process = psutil.Process()
-        self._lag_s = 0.0
+        self._health, self.counters = health, counters
         self._is_known_down = False
         self._request = control_v1.RegisterRequest(
             instance_id=instance_id,
@@ -61,19 +57,19 @@ class Registration:
 
     async def keep(self) -> None:
         """Register, and renew for ever. What goes wrong is logged once and tried again."""
-        async with open_channel(self._control_address) as channel:
+        async with open_channel(self._control_address, has_spans=False) as channel:
             stub = control_v1.RegistryServiceStub(channel)
             while True:
                 try:
                     await self._hold_lease(stub)
                 except NotFound:
                     logger.info("the control plane forgot us; registering again")
-                    await self._pause(RETRY_S)
+                    await asyncio.sleep(RETRY_S)
                 except WaystationError as error:
                     if not self._is_known_down:
                         logger.warning("not registered: %s", error)
                     self._is_known_down = True
-                    await self._pause(RETRY_S)
+                    await asyncio.sleep(RETRY_S)
 
     async def _hold_lease(self, stub: "control_v1.RegistryServiceAsyncStub") -> None:
         with peer_errors("control"):
@@ -83,35 +79,30 @@ class Registration:
         logger.info("registered with the control plane at %s", self._control_address)
         while True:
             request = control_v1.HeartbeatRequest(
-                instance_id=self._request.instance_id, health=self._measure(), counters=dict(self._counters())
+                instance_id=self._request.instance_id, health=self._measure(), counters=dict(self.counters())
             )
             with peer_errors("control"):
                 await stub.Heartbeat(request, timeout=CALL_TIMEOUT_S)
-            await self._pause(interval)
-
-    async def _pause(self, seconds: float) -> None:
-        due = time.monotonic() + seconds
-        await asyncio.sleep(seconds)
-        self._lag_s = max(0.0, time.monotonic() - due)
+            await asyncio.sleep(interval)
 
     def _measure(self) -> control_v1.Health:
         state, message = self._health()
-        with self._process.oneshot():
-            health = control_v1.Health(
-                state=state,
-                message=message,
-                cpu=self._process.cpu_percent() / 100,
-                rss_bytes=self._process.memory_info().rss,
-                threads=self._process.num_threads(),
-                open_files=self._process.num_fds() if hasattr(self._process, "num_fds") else 0,
-            )
-        health.event_loop_lag.FromTimedelta(timedelta(seconds=self._lag_s))
+        used = process_resources.latest()
+        health = control_v1.Health(
+            state=state,
+            message=message,
+            cpu=used.cpu,
+            rss_bytes=used.rss_bytes,
+            threads=used.threads,
+            open_files=used.open_files,
+        )
+        health.event_loop_lag.FromTimedelta(timedelta(seconds=used.event_loop_lag_s))
         return health
 
     async def leave(self) -> None:
         """Give the lease back. A control plane that is away is not waited for."""
         try:
-            async with open_channel(self._control_address) as channel:
+            async with open_channel(self._control_address, has_spans=False) as channel:
                 request = control_v1.DeregisterRequest(instance_id=self._request.instance_id)
                 with peer_errors("control"):
                     await control_v1.RegistryServiceStub(channel).Deregister(request, timeout=1.0)
@@ -125,6 +116,7 @@ async def registered(registration: Registration | None) -> AsyncIterator[None]:
     if registration is None:
         yield
         return
+    process_counters.add("service", registration.counters)
     keeper = asyncio.create_task(registration.keep())
     try:
         yield

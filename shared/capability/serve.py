@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, contextmanager
 
 import grpc
 
-from shared.capability.registration import Counters, Health, Registration, registered, serving
+from shared.capability.registration import Health, Registration, registered, serving
 from shared.capability.service import Capability, Descriptor
 from shared.capability.servicer import CapabilityServicer
 from shared.pb import capability_v1
@@ -16,6 +16,7 @@ from shared.settings import Settings
 from shared.storage import ledger as ledger_store
 from shared.storage.database import Database, Schema
 from shared.storage.ledger import Ledger
+from shared.telemetry.metrics import Counters
 
 CAPABILITY_SERVICE = "waystation.capability.v1.CapabilityService"
 

@@ -16,6 +16,7 @@ from shared.call_context import current_call
 from shared.errors import DeadlineExceeded, LimitExceeded, ModelNonsense, ModelUnavailable
 from shared.models.sse import event_data
 from shared.telemetry import attributes
+from shared.telemetry.content import record_chat
 
 CONNECT_TIMEOUT_S = 2.0
 DEFAULT_TIMEOUT_S = 120.0
@@ -173,11 +174,16 @@ class OpenAiChatModel:
             attributes.TEMPERATURE: temperature,
         }
         with tracer.start_as_current_span(attributes.SPAN_CHAT, kind=trace.SpanKind.CLIENT, attributes=told) as span:
-            async with self._errors(), aclosing(self._receive(body)) as received:
-                async for delta in _until(_deadline(timeout), received):
-                    if delta.usage:
-                        _record(span, delta.usage)
-                    yield delta
+            texts: list[str] = []
+            try:
+                async with self._errors(), aclosing(self._receive(body)) as received:
+                    async for delta in _until(_deadline(timeout), received):
+                        if delta.usage:
+                            _record(span, delta.usage)
+                        texts.append(delta.text)
+                        yield delta
+            finally:
+                record_chat(span, messages, "".join(texts))
 
     async def _receive(self, body: dict[str, Any]) -> AsyncGenerator[ChatDelta]:
         started = time.perf_counter()

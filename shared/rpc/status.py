@@ -28,14 +28,15 @@ def status_code(error: WaystationError) -> grpc.StatusCode:
     return grpc.StatusCode[row_of(type(error)).status]
 
 
-def to_trailers(error: WaystationError) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that carries the error's reason, remedy and facts."""
-    return ((DETAILS_KEY, status_bytes(error)),)
+def to_trailers(error: WaystationError, correlation_id: str = "") -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata that carries the error's reason, remedy and facts, and the request's correlation id."""
+    return ((DETAILS_KEY, status_bytes(error, correlation_id)),)
 
 
-def status_bytes(error: WaystationError) -> bytes:
+def status_bytes(error: WaystationError, correlation_id: str = "") -> bytes:
     """The error as a serialized `google.rpc.Status`."""
-    metadata = {**error.metadata, **({"remedy": error.remedy} if error.remedy else {})}
+    told = {"remedy": error.remedy, "correlation_id": correlation_id}
+    metadata = {**{name: value for name, value in told.items() if value}, **error.metadata}
     status = status_pb2.Status(code=code_pb2.Code.Value(row_of(type(error)).status), message=error.message)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     return bytes(status.SerializeToString())

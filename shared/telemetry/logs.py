@@ -1,13 +1,19 @@
-"""Logs: one JSON object a line, with trace and correlation ids."""
+"""Logs: one JSON object a line, with the ids of trace, span, request and run, and without secrets."""
 
 import json
 import logging
 import sys
+import threading
 import time
+from types import TracebackType
 
 from opentelemetry import trace
 
 from shared.call_context import current_call
+from shared.telemetry import attributes
+from shared.telemetry.redaction import RedactingFilter
+
+logger = logging.getLogger(__name__)
 
 
 class JsonFormatter(logging.Formatter):
@@ -28,19 +34,45 @@ class JsonFormatter(logging.Formatter):
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
             entry |= {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
-        if call_context := current_call():
-            entry["correlation_id"] = call_context.correlation_id
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+        entry |= {name.replace(".", "_"): value for name, value in log_context().items()}
+        if record.exc_text or record.exc_info:
+            entry["exception"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
         return json.dumps(entry, ensure_ascii=False)
 
 
+def log_context() -> dict[str, str]:
+    """The ids of the request and the run that is being worked on, by attribute name; without those there are not."""
+    call_context = current_call()
+    if call_context is None:
+        return {}
+    ids = {attributes.CORRELATION_ID: call_context.correlation_id, attributes.RUN_ID: call_context.run_id}
+    return {name: value for name, value in ids.items() if value}
+
+
 def set_up_logging(service: str, level: str) -> None:
-    """Send the process's logs to standard error as JSON. Libraries speak from WARNING on."""
+    """Send the process's logs to standard error as JSON, what ends a thread or the process included.
+
+    Libraries speak from WARNING on.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
+    handler.addFilter(RedactingFilter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("services", "shared"):
         logging.getLogger(ours).setLevel(level)
     # an absent control plane is ordinary; the exporter would say so with a stack trace each time
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_thread_end
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    logger.critical("the process ends: nobody expected this", exc_info=(kind, error, traceback))
+
+
+def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
+    error = ended.exc_value or ended.exc_type()
+    logger.error("a thread ended: nobody expected this", exc_info=(ended.exc_type, error, ended.exc_traceback))

@@ -28,6 +28,8 @@ from shared.rpc.channel import open_channel
 from shared.rpc.server import RpcServer
 from shared.rpc.status import peer_errors
 
+CORRELATION_ID = "0b6a9e16-3c1e-4ed9-9df0-7a1f12a4ab0f"
+
 
 class Echo:
     """A capability whose task says what it does."""
@@ -81,9 +83,10 @@ async def test_outputs_arrive_as_they_were_yielded() -> None:
 
 async def test_an_error_arrives_as_the_class_that_was_raised() -> None:
     async with served(Echo()) as stub:
-        with pytest.raises(Forbidden) as caught:
+        with pytest.raises(Forbidden) as caught, serving(CallContext(CORRELATION_ID)):
             await invoke(stub, "refuse")
     assert (caught.value.message, caught.value.remedy) == ("Not this.", "Ask for that.")
+    assert caught.value.metadata.pop("correlation_id") == CORRELATION_ID
     assert caught.value.metadata == {"rule": "no-this"}
 
 

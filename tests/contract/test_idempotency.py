@@ -159,6 +159,7 @@ async def test_a_terminal_error_is_replayed_with_what_came_before_it(tmp_path: P
             with pytest.raises(Forbidden) as caught:
                 await caller.invoke()
             error = caught.value
+            assert error.metadata.pop("correlation_id")  # that of the call, not that of the recorded one
             assert (error.message, error.remedy, error.metadata) == ("Not this.", "Ask for that.", {"rule": "no-this"})
     assert capability.runs == 1
 

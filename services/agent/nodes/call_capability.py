@@ -18,6 +18,7 @@ from shared.capability.wire import output_to_proto
 from shared.errors import InDoubt, PeerProtocol, WaystationError
 from shared.pb import agent_v1, common_v1
 from shared.telemetry import attributes
+from shared.telemetry.content import record_hop
 
 REPEAT = "repeat"
 SKIP = "skip"
@@ -110,6 +111,7 @@ class _Hop:
                 error = failure
                 span.set_attribute(attributes.ERROR_REASON, failure.reason)
             hop = self._finish(error)
+            record_hop(span, self._task.text, hop["text"] or hop["message"])
             span.set_attribute(attributes.OUTCOME, hop["outcome"])
             span.set_attribute(attributes.REPLAYED, self._is_replayed)
         self._emit_end(hop, error, time.perf_counter() - started)

@@ -10,6 +10,7 @@ from opentelemetry import trace
 from shared.call_context import CallContext, serving
 from shared.rpc.interceptors.around import ServedCall
 from shared.telemetry import attributes
+from shared.telemetry.resources import process_resources
 
 CORRELATION_KEY = "x-correlation-id"
 
@@ -20,7 +21,9 @@ async def around_correlation(call: ServedCall) -> AsyncIterator[None]:
     correlation_id = correlation_id_from(call.metadata.get(CORRELATION_KEY))
     remaining = call.servicer_context.time_remaining()
     deadline = None if remaining is None else time.monotonic() + remaining
-    trace.get_current_span().set_attribute(attributes.CORRELATION_ID, correlation_id)
+    # the one place where a service says how it is: on its server spans, from memory
+    described = {attributes.CORRELATION_ID: correlation_id, **process_resources.attributes}
+    trace.get_current_span().set_attributes(described)
     with serving(CallContext(correlation_id=correlation_id, deadline=deadline)):
         yield
 

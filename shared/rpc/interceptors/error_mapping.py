@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 
+from shared.call_context import current_call
 from shared.errors import DeadlineExceeded, InternalError, NotBuilt, WaystationError
 from shared.rpc.interceptors.around import ServedCall
 from shared.rpc.status import status_code, to_trailers
@@ -33,4 +34,6 @@ async def around_errors(call: ServedCall) -> AsyncIterator[None]:
 
 
 async def _abort(call: ServedCall, error: WaystationError) -> None:
-    await call.servicer_context.abort(status_code(error), error.message, to_trailers(error))
+    call_context = current_call()
+    trailers = to_trailers(error, call_context.correlation_id if call_context else "")
+    await call.servicer_context.abort(status_code(error), error.message, trailers)
