@@ -7,12 +7,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
+from services.control import lives
 from services.control.clock import Clock
-from services.control.event_log import EventLog
+from services.control.event_log import EventLog, Payload
 from services.control.gateway.agent_peer import AgentPeer
 from services.control.gateway.app import Gateway, build_app
+from services.control.gateway.control_stream import RUN_EVENTS
+from services.control.logs.log_store import LogStore
+from services.control.logs.schema import SCHEMA as LOGS
+from services.control.logs.servicer import OtlpLogsServicer
+from services.control.mode.mode_store import ModeStore
+from services.control.mode.observability_mode import ObservabilityMode
+from services.control.mode.schema import SCHEMA as MODE
+from services.control.mode.servicer import ObservabilityServicer
 from services.control.registry.health_check import HealthCheck, Probe
 from services.control.registry.peer_probe import PeerProbe
 from services.control.registry.registry import Registry
@@ -21,8 +31,7 @@ from services.control.runs.projection import RunProjection
 from services.control.runs.schema import SCHEMA as RUNS
 from services.control.settings import ControlSettings
 from services.control.telemetry.schema import SCHEMA as TELEMETRY
-from services.control.telemetry.servicer import ObservabilityServicer, OtlpTraceServicer, TelemetryServicer
-from services.control.telemetry.span import SpanRecord
+from services.control.telemetry.servicer import OtlpTraceServicer, TelemetryServicer
 from services.control.telemetry.span_store import SpanStore
 from shared.errors import WaystationError
 from shared.http_server import http_server
@@ -38,7 +47,9 @@ SERVICE_NAMES = (
     "waystation.control.v1.TelemetryService",
     "waystation.control.v1.ObservabilityService",
     "opentelemetry.proto.collector.trace.v1.TraceService",
+    "opentelemetry.proto.collector.logs.v1.LogsService",
 )
+SCHEMAS = (TELEMETRY, RUNS, MODE, LOGS, lives.SCHEMA)
 SWEEP_S = 0.5
 PRUNE_S = 600.0
 DAY_NS = 24 * 3600 * 10**9
@@ -51,41 +62,47 @@ class Control:
         self._settings = settings
         self._clock = clock
         self._work: set[asyncio.Task[None]] = set()
-        self.database = Database(settings.home / "control.db", TELEMETRY, RUNS, synchronous="NORMAL")
+        self.database = Database(settings.home / "control.db", *SCHEMAS, synchronous="NORMAL")
         self.event_log = EventLog(clock.wall, max_bytes=settings.max_event_log_bytes)
         self.spans = SpanStore(self.database, self._note)
         self.runs = RunProjection(self.database, self._agents, self._note)
+        self.logs = LogStore(self.database, max_bytes=settings.max_log_bytes)
+        self.mode = ObservabilityMode(ModeStore(self.database), clock, self.event_log.append)
         self.registry = Registry(clock, lease_s=settings.lease_s, on_lapse=self._note_lapse)
         self.health_check = HealthCheck(self.registry, probe, interval_s=settings.health_check_s)
         self.agent = AgentPeer(self.registry, settings.agent_address)
         started = self._started = clock.monotonic()
         self.gateway = Gateway(
-            self.registry, self.spans, self.runs, self.event_log, self.agent, lambda: clock.monotonic() - started
+            self.registry,
+            self.spans,
+            self.runs,
+            self.logs,
+            self.mode,
+            self.event_log,
+            self.agent,
+            lambda: clock.monotonic() - started,
         )
 
     def add_servicers(self, server: grpc.aio.Server) -> None:
         """Add all that is served over gRPC."""
-        registry = RegistryServicer(self.registry, self.health_check, self._settings.heartbeat_s)
+        registry = RegistryServicer(
+            self.registry, self.health_check, self._settings.heartbeat_s, lambda: self.mode.name
+        )
         control_v1.add_RegistryServiceServicer_to_server(registry, server)
         telemetry = TelemetryServicer(self.spans, self.runs, self.event_log)
         control_v1.add_TelemetryServiceServicer_to_server(telemetry, server)
-        control_v1.add_ObservabilityServiceServicer_to_server(ObservabilityServicer(), server)
-        add_otlp: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
-        add_otlp(OtlpTraceServicer(self.spans), server)
+        control_v1.add_ObservabilityServiceServicer_to_server(ObservabilityServicer(self.mode), server)
+        add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+        add_traces(OtlpTraceServicer(self.spans), server)
+        add_logs: Any = logs_service_pb2_grpc.add_LogsServiceServicer_to_server
+        add_logs(OtlpLogsServicer(self.logs, self._clock.wall), server)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the store open and the housekeeping going while the context lasts."""
         self.database.open()
-        for work in (
-            self._sweep(),
-            self._prune(),
-            self._log_registry(),
-            self._look_for_orphans(),
-            self.health_check.run(),
-        ):
-            self._start(work)
         try:
+            await self._take_up()
             yield
         finally:
             for task in self._work:
@@ -94,20 +111,37 @@ class Control:
             await self.agent.close()
             self.database.close()
 
+    async def _take_up(self) -> None:
+        """Go on from what the last life stored, and start the housekeeping."""
+        self.event_log.begin_after(await lives.begin_life(self.database, self.event_log.last_cursor))
+        await self.mode.load()
+        await self.logs.load()
+        for work in (
+            self._sweep(),
+            self._prune(),
+            self._log_registry(),
+            self._look_for_orphans(),
+            self.health_check.run(),
+            self.mode.run(),
+        ):
+            self._start(work)
+
     def end_streams(self) -> None:
         """Let every watcher of whatever kind come to its end."""
         self.gateway.stopping.set()
         self.event_log.close()
         self.registry.close()
+        self.mode.close()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    def _note(self, changed: Sequence[SpanRecord] | Sequence[agent_v1.Run]) -> None:
+    def _note(self, changed: Sequence[Payload]) -> None:
         for item in changed:
-            self.event_log.append(item)
+            if not isinstance(item, agent_v1.RunEvent) or item.WhichOneof("payload") in RUN_EVENTS:
+                self.event_log.append(item)
 
     def _agents(self) -> Collection[str] | None:
         """The live agents; None after a start, while they have not had the time to register again."""
@@ -118,6 +152,7 @@ class Control:
     def _note_lapse(self, instance_id: str) -> None:
         logger.warning("the lease of %s lapsed", instance_id)
         self._start(self._mark_lost(instance_id))
+        self._start(self.mode.note_crash(instance_id))
 
     async def _mark_lost(self, instance_id: str) -> None:
         try:
@@ -150,6 +185,7 @@ class Control:
                 if pruned:
                     logger.info("pruned %d spans", pruned)
                 await self.runs.prune(self._settings.max_runs)
+                await self.logs.prune(int(self._clock.wall() * 1e9 - self._settings.log_retention_days * DAY_NS))
             except WaystationError as error:
                 logger.error("not pruned: %s", error)
             await asyncio.sleep(PRUNE_S)

@@ -1,14 +1,17 @@
 """The control plane's own events: a bounded memory of the recent past that any number of readers share.
 
 A reader holds nothing but its cursor, so a slow one costs nothing; it is told when its past is gone.
-Cursors grow from one life of the process to the next, and stay below 2^53 so that JavaScript can hold them.
+Cursors grow from one life of the process to the next, so that one from another life is known as such, and stay below
+2^53 so that JavaScript can hold them.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from services.control.signal import Signal
 from services.control.telemetry.span import SpanRecord
@@ -21,8 +24,8 @@ EVENTS_BETWEEN_PAUSES = 64
 ENTRY_BYTES = 1_000
 """What an entry weighs besides its contents, about."""
 
-Payload = SpanRecord | Snapshot | agent_v1.Run
-"""A span, the registry, or a run as it is now."""
+Payload = SpanRecord | Snapshot | ModeState | agent_v1.Run | agent_v1.RunEvent
+"""A span, the registry, the mode or a run as it is now, or what happened in a run."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,15 @@ class Gap:
     """The reader's last."""
     cursor: int
     """The last one missing; reading goes on after it."""
+    cause: Literal["too_old", "another_life"]
+    """Whether they were here once, or the reader's cursor is not from this life of the process."""
 
 
 class EventLog:
-    """Numbered events. `now_s` is the wall clock; it is read once."""
+    """Numbered events. `now_s` is the wall clock; it is read once, for the number to begin after."""
 
     def __init__(self, now_s: Callable[[], float], *, max_bytes: int = 32 * 1024 * 1024) -> None:
-        self._last = int(now_s()) * EVENTS_PER_SECOND_OF_LIFE
+        self._first = self._last = int(now_s()) * EVENTS_PER_SECOND_OF_LIFE
         self._events: deque[Event] = deque()
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -57,6 +62,10 @@ class EventLog:
     def last_cursor(self) -> int:
         """The cursor of the newest event."""
         return self._last
+
+    def begin_after(self, cursor: int) -> None:
+        """Number events from here on. Only before the first one."""
+        self._first = self._last = cursor
 
     def append(self, payload: Payload) -> None:
         """Add an event and wake the readers; the oldest go when there are too many or they weigh too much."""
@@ -70,10 +79,11 @@ class EventLog:
     async def read(self, after_cursor: int) -> AsyncIterator[Event | Gap]:
         """Yield the events after a cursor, then new ones until `close`; a `Gap` where some are gone."""
         while not self._signal.is_closed:
-            # A cursor of the future is from a clock that was set back: where it was, nobody can say.
+            # A cursor of the future is from a life whose control.db is gone: where it was, nobody can say.
             oldest = self._last - len(self._events)
             if not oldest <= after_cursor <= self._last:
-                yield Gap(after_cursor, oldest)
+                is_own = self._first <= after_cursor <= self._last
+                yield Gap(after_cursor, oldest, "too_old" if is_own else "another_life")
                 after_cursor = oldest
             elif after_cursor == self._last:
                 await self._signal.wait()
@@ -94,4 +104,6 @@ def _weight(payload: Payload) -> int:
         return ENTRY_BYTES + len(payload.body)
     if isinstance(payload, Snapshot):
         return ENTRY_BYTES * (1 + len(payload.instances))
+    if isinstance(payload, ModeState):
+        return ENTRY_BYTES
     return ENTRY_BYTES + payload.ByteSize()

@@ -34,6 +34,10 @@ class ControlSettings(Settings):
     """How long spans are kept."""
     max_spans: int = Field(default=2_000_000, ge=1_000)
     """How many spans are kept at most; the oldest go first."""
+    log_retention_days: float = Field(default=3.0, gt=0)
+    """How long log records are kept."""
+    max_log_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
+    """How much of them is kept at most, about; the oldest go first."""
     max_runs: int = Field(default=20_000, ge=10_000)
     """How many runs are listed at most, the oldest go first. The agent sends the newest 10,000 when they are absent."""
     max_event_log_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)

@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from services.control.__main__ import Control, serving
 from services.control.clock import Clock
 from services.control.settings import ControlSettings
-from shared.errors import AlreadyExists, InvalidInput, LimitExceeded, NotBuilt, NotFound, StorageUnavailable
+from shared.errors import AlreadyExists, InvalidInput, LimitExceeded, NotFound, StorageUnavailable
 from shared.pb import agent_v1, capability_v1, control_v1
 from shared.rpc.channel import open_channel
 from shared.rpc.server import RpcServer
@@ -321,18 +321,9 @@ async def test_the_spans_of_a_process_whose_lease_lapsed_are_lost(mesh: Mesh) ->
 
 async def test_a_cursor_of_another_life_is_told_what_it_missed(mesh: Mesh) -> None:
     async with following(mesh, "/api/events?after=5") as events:
-        missed = await until(events, "missed")
-    assert missed.json()["after"] == "5"
-    assert missed.id == missed.json()["until"]
-
-
-async def test_what_is_not_built_says_so(mesh: Mesh) -> None:
-    observability: Any = control_v1.ObservabilityServiceStub(mesh.channel)
-    assert (await observability.GetMode(control_v1.GetModeRequest())).mode.mode == control_v1.MODE_SHIPPING
-    with pytest.raises(NotBuilt), peer_errors("control"):
-        await observability.SetMode(control_v1.SetModeRequest(mode=control_v1.MODE_DEBUG))
-    with pytest.raises(NotBuilt), peer_errors("control"):
-        await observability.WatchMode(control_v1.WatchModeRequest()).read()
+        reset = await until(events, "reset")
+    assert (reset.json()["after"], reset.json()["cause"], reset.json()["missed"]) == ("5", "another_life", None)
+    assert reset.id == reset.json()["until"]
 
 
 async def test_a_run_comes_from_the_registered_agent(mesh: Mesh) -> None:
@@ -360,14 +351,17 @@ async def test_a_run_is_followed_resumed_and_ends_explicitly(mesh: Mesh) -> None
             assert (await anext(events)).json() == {"reason": "finished", "error": None}
 
 
-async def test_a_watch_that_closes_early_is_interrupted_and_not_finished(mesh: Mesh) -> None:
+async def test_a_watch_that_closes_early_is_taken_up_again(mesh: Mesh) -> None:
     async with agent_at(mesh) as agent, following(mesh, "/api/runs/r1/events") as events:
         await agent.add(text_produced=agent_v1.TextProduced(text="one"))
         await until(events, "text_produced")
         agent.is_broken = True
         async with agent.news:
             agent.news.notify_all()
-        assert (await until(events, "end")).json()["reason"] == "interrupted"
+        await agent.is_alone.wait()
+        agent.is_broken = False
+        await agent.finish()
+        assert [(event.event, event.id) async for event in events] == [("state_changed", "2"), ("end", "2")]
 
 
 async def test_a_reader_that_leaves_takes_its_watch_with_it(mesh: Mesh) -> None:
@@ -494,7 +488,7 @@ async def test_the_openapi_document_has_the_streams_payloads(mesh: Mesh) -> None
     document = (await mesh.http.get("/openapi.json")).json()
     answer = document["paths"]["/api/events"]["get"]["responses"]["200"]
     named = {each["$ref"].rpartition("/")[2] for each in answer["content"]["text/event-stream"]["schema"]["oneOf"]}
-    assert {"SpanStartedSse", "RegistryChangedSse", "MissedSse", "EndSse"} <= named
+    assert {"SpanStartedSse", "RegistryChangedSse", "ResetSse", "EndSse"} <= named
     defined = set(document["components"]["schemas"])
     references = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {reference.partition('"')[0] for reference in references} <= defined

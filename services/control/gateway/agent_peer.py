@@ -1,11 +1,12 @@
 """The agent as the gateway sees it: found in the registry, asked over gRPC."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import grpc
 
 from services.control.registry.registry import Registry
-from shared.errors import Unavailable, WaystationError
+from shared.errors import PeerUnavailable, Unavailable, WaystationError
 from shared.pb import agent_v1, control_v1
 from shared.rpc.channel import open_channel
 from shared.rpc.status import peer_errors
@@ -48,6 +49,12 @@ class AgentPeer:
                     yield response.event
         except Unavailable as error:
             raise _with_remedy(error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            # the channel was closed because the agent is elsewhere now; nobody cancelled us
+            raise PeerUnavailable("The agent has moved.", remedy=REMEDY, peer="agent") from None
         finally:
             call.cancel()
 

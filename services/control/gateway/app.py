@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Header, Query
 from starlette.responses import JSONResponse, Response
@@ -13,15 +13,18 @@ from starlette.types import ASGIApp
 from services.control.event_log import EventLog
 from services.control.gateway.agent_peer import AgentPeer
 from services.control.gateway.api_page import api_page, describe, stream_response
-from services.control.gateway.failures import add_failure_handlers
+from services.control.gateway.control_stream import control_events
+from services.control.gateway.failures import FAILURES, add_failure_handlers
 from services.control.gateway.host_guard import HostGuard
+from services.control.gateway.log_routes import log_routes
 from services.control.gateway.mapping import run_view, service_list, span_view
+from services.control.gateway.mode_routes import mode_routes
+from services.control.gateway.run_stream import RunStream
 from services.control.gateway.status_page import status_page
-from services.control.gateway.streams import control_events, event_stream, read_cursor, run_events
+from services.control.gateway.streams import event_stream, read_cursor
 from services.control.gateway.views import (
     CONTROL_STREAM,
     RUN_STREAM,
-    ErrorView,
     GatewayHealth,
     RunList,
     RunState,
@@ -29,16 +32,17 @@ from services.control.gateway.views import (
     ServiceList,
     SpanList,
 )
+from services.control.logs.log_store import LogStore
+from services.control.mode.observability_mode import ObservabilityMode
 from services.control.registry.registry import Registry
 from services.control.runs.projection import RunFilter, RunProjection
 from services.control.telemetry.span import is_trace_id
 from services.control.telemetry.span_store import SpanFilter, SpanPage, SpanStore
-from shared.errors import DeadlineExceeded, NotFound, Unavailable
+from shared.errors import DeadlineExceeded, NotFound, Unavailable, WaystationError
 from shared.pb import agent_v1, control_v1
 
 VERSION = "0.1.0"
 RECENT_RUNS = 20
-FAILURES: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorView, "description": "What went wrong"}}
 
 LastEventId = Annotated[str | None, Header(description="The id of the last event that the reader has")]
 After = Annotated[str | None, Query(description="The same, for readers that cannot set the header")]
@@ -55,6 +59,8 @@ class Gateway:
     registry: Registry
     spans: SpanStore
     runs: RunProjection
+    logs: LogStore
+    mode: ObservabilityMode
     event_log: EventLog
     agent: AgentPeer
     uptime_s: Callable[[], float]
@@ -76,6 +82,8 @@ def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
         _service_routes(gateway),
         _run_routes(gateway),
         _event_routes(gateway),
+        mode_routes(gateway.mode),
+        log_routes(gateway.logs),
         _pages(gateway, app),
     ):
         app.include_router(router)
@@ -137,9 +145,7 @@ def _run_routes(gateway: Gateway) -> APIRouter:
         try:
             return run_view(await gateway.agent.get_run(run_id), "agent")
         except (DeadlineExceeded, NotFound, Unavailable) as error:
-            with contextlib.suppress(NotFound):
-                return run_view(await gateway.runs.get(run_id), "projection")
-            raise error
+            return run_view(await _reported(gateway, run_id, error), "projection")
 
     @router.get("/{run_id}/spans")
     async def list_run_spans(run_id: str, page_size: PageSize = 0, page_token: PageToken = "") -> SpanList:
@@ -157,12 +163,32 @@ def _run_routes(gateway: Gateway) -> APIRouter:
         responses=stream_response(RUN_STREAM, "The run's events, then `end`"),
     )
     async def watch_run(run_id: str, last_event_id: LastEventId = None, after: After = None) -> Response:
-        """A run's events as server-sent events, those of the past first; ids are sequence numbers."""
-        cursor = read_cursor(last_event_id, after)
-        run = await gateway.agent.get_run(run_id)
-        return event_stream(run_events(gateway.agent, run, cursor or 0, gateway.stopping))
+        """A run's events as server-sent events, those of the past first; ids are sequence numbers.
+
+        While the agent is away the stream waits for it, if the run is known here.
+        """
+        cursor = read_cursor(last_event_id, after) or 0
+        try:
+            run = await gateway.agent.get_run(run_id)
+        except (DeadlineExceeded, Unavailable) as error:
+            run = await _reported(gateway, run_id, error)
+
+        async def newest() -> int:
+            found = [(await gateway.agent.get_run(run_id)).last_sequence]
+            with contextlib.suppress(NotFound):
+                found.append((await gateway.runs.get(run_id)).last_sequence)
+            return max(found)
+
+        return event_stream(RunStream(gateway.agent, run, cursor, newest, gateway.stopping).events())
 
     return router
+
+
+async def _reported(gateway: Gateway, run_id: str, error: WaystationError) -> agent_v1.Run:
+    """The run as it was reported last; raises `error` when it was not."""
+    with contextlib.suppress(NotFound):
+        return await gateway.runs.get(run_id)
+    raise error
 
 
 def _span_list(found: SpanPage, cursor: int) -> SpanList:
@@ -179,7 +205,7 @@ def _event_routes(gateway: Gateway) -> APIRouter:
         responses=stream_response(CONTROL_STREAM, "Events until the process stops, then `end`"),
     )
     async def watch_events(last_event_id: LastEventId = None, after: After = None) -> Response:
-        """Changes of services, runs and spans as server-sent events, after a cursor or from now on."""
+        """What changes in services, runs, spans and the mode as server-sent events, after a cursor or from now on."""
         return event_stream(control_events(gateway.event_log, read_cursor(last_event_id, after)))
 
     return router

@@ -1,6 +1,7 @@
 """Errors of every origin as JSON: reason, message, remedy and metadata under a fitting HTTP status."""
 
 import logging
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -8,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from services.control.gateway.mapping import error_view
+from services.control.gateway.views import ErrorView
 from shared.errors import InternalError, InvalidInput, NotBuilt, NotFound, WaystationError, row_of
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ HTTP_STATUS = {
     "DEADLINE_EXCEEDED": 504,
 }
 """By gRPC status; the others are 500."""
+FAILURES: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorView, "description": "What went wrong"}}
+"""What every route says of its errors."""
 
 
 def add_failure_handlers(app: FastAPI) -> None:

@@ -9,6 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.control.gateway.views import (
     ErrorView,
+    LogView,
+    ModeView,
     ProcessHealth,
     RunErrorView,
     RunEventView,
@@ -20,6 +22,8 @@ from services.control.gateway.views import (
     SpanLinkView,
     SpanView,
 )
+from services.control.logs.log_record import LogRecord, severity_name
+from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from services.control.telemetry.span import SpanRecord
 from shared.errors import WaystationError
@@ -97,6 +101,32 @@ def span_view(span: SpanRecord) -> SpanView:
             for event in contents["events"]
         ],
         links=[SpanLinkView(**link) for link in contents["links"]],
+    )
+
+
+def mode_view(state: ModeState) -> ModeView:
+    """The mode as JSON."""
+    expire = None if state.expire_unix_s is None else datetime.fromtimestamp(state.expire_unix_s, UTC)
+    return ModeView(mode=state.mode, set_mode=state.set_mode, expire_time=expire, cause=state.cause)
+
+
+def log_view(record: LogRecord) -> LogView:
+    """A log record as JSON."""
+    return LogView(
+        time_unix_ms=_ms(record.time_ns),
+        severity=severity_name(record.severity),
+        severity_number=record.severity,
+        severity_text=record.severity_text,
+        service=record.service,
+        instance_id=record.instance_id,
+        logger=record.logger,
+        message=record.message,
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        run_id=record.run_id,
+        thread_id=record.thread_id,
+        correlation_id=record.correlation_id,
+        attributes=record.contents(),
     )
 
 

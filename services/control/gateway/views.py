@@ -197,18 +197,108 @@ class Cursor(BaseModel):
     cursor: str
 
 
-class Missed(BaseModel):
-    """Events that are not to be had any more: fetch the state again."""
+class Reset(BaseModel):
+    """Events between two cursors are not to be had any more: fetch the state again. What follows is new."""
 
     after: str
+    """The cursor that the reader had."""
     until: str
+    """The cursor that it has now."""
+    cause: Literal["too_old", "another_life"]
+    """Whether the reader was too slow or away for too long, or came with a cursor that is not from here."""
+    missed: int | None
+    """How many events; None when nobody can say."""
 
 
 class End(BaseModel):
-    """Why a stream ends. After `finished` nothing more will come; otherwise come back with the last id."""
+    """Why a stream ends.
 
-    reason: Literal["finished", "interrupted", "shutting_down"]
+    After `finished` and `gone` (the agent does not have the run any more) nothing more will come; otherwise come back
+    with the last id.
+    """
+
+    reason: Literal["finished", "gone", "interrupted", "shutting_down"]
     error: ErrorView | None = None
+
+
+ModeName = Literal["shipping", "debug"]
+
+
+class ModeView(BaseModel):
+    """How much the mesh says of itself: `shipping` spans only; `debug` spans, metrics and logs, with contents."""
+
+    mode: ModeName
+    """The mode in force."""
+    set_mode: ModeName
+    """What somebody set, without the window that a crash lays over it."""
+    expire_time: datetime | None
+    """When the mode in force changes by itself."""
+    cause: Literal["", "crash"]
+    """Why the mode in force is not the one that was set."""
+
+
+class ModeChoice(BaseModel):
+    """A mode to set."""
+
+    mode: ModeName
+    duration_s: float | None = None
+    """How long, up to 30 days; without it until somebody sets another."""
+    actor: str = ""
+    reason: str = ""
+
+
+class LogView(BaseModel):
+    """A log record."""
+
+    time_unix_ms: float
+    severity: Literal["unspecified", "trace", "debug", "info", "warn", "error", "fatal"]
+    severity_number: int
+    severity_text: str
+    service: str
+    instance_id: str
+    logger: str
+    message: str
+    trace_id: str
+    span_id: str
+    run_id: str | None
+    thread_id: str | None
+    correlation_id: str | None
+    attributes: dict[str, Any]
+
+
+class LogList(BaseModel):
+    """Log records, newest first."""
+
+    logs: list[LogView]
+    next_page_token: str
+
+
+class SeriesView(BaseModel):
+    """The latest value of one OTLP metric series."""
+
+    name: str
+    kind: Literal["gauge", "sum", "histogram", "summary"]
+    unit: str
+    description: str
+    service: str
+    instance_id: str
+    attributes: dict[str, Any]
+    time_unix_ms: float
+    value: float | None
+    """None for histograms and summaries, which have count and sum."""
+    count: int | None
+    sum: float | None
+    bounds: list[float]
+    """Upper bounds of a histogram's buckets; `bucket_counts` has one more."""
+    bucket_counts: list[int]
+
+
+class SeriesList(BaseModel):
+    """OTLP metric series, by service and name."""
+
+    series: list[SeriesView]
+    is_complete: bool
+    """False when there are more than were asked for."""
 
 
 class RunEventView(BaseModel):
@@ -266,12 +356,44 @@ class RunChangedSse(BaseModel):
     data: RunView
 
 
-class MissedSse(BaseModel):
-    """The reader was too slow or away for too long."""
+class HopSse(BaseModel):
+    """A hop started or ended; the data's `type` says which."""
 
-    event: Literal["missed"]
+    event: Literal["hop"]
     id: str
-    data: Missed
+    data: RunEventView
+
+
+class DecisionSse(BaseModel):
+    """The arbitrator decided."""
+
+    event: Literal["decision"]
+    id: str
+    data: RunEventView
+
+
+class A2aMessageSse(BaseModel):
+    """A capability sent a message to another."""
+
+    event: Literal["a2a_message"]
+    id: str
+    data: RunEventView
+
+
+class ModeChangedSse(BaseModel):
+    """The observability mode, or how long it holds, changed."""
+
+    event: Literal["mode_changed"]
+    id: str
+    data: ModeView
+
+
+class ResetSse(BaseModel):
+    """The reader missed events; `id` is where it stands now."""
+
+    event: Literal["reset"]
+    id: str
+    data: Reset
 
 
 class RunEventSse(BaseModel):
@@ -289,5 +411,17 @@ class EndSse(BaseModel):
     data: End
 
 
-CONTROL_STREAM = (ReadySse, RegistryChangedSse, SpanStartedSse, SpanEndedSse, RunChangedSse, MissedSse, EndSse)
-RUN_STREAM = (RunEventSse, EndSse)
+CONTROL_STREAM = (
+    ReadySse,
+    RegistryChangedSse,
+    SpanStartedSse,
+    SpanEndedSse,
+    RunChangedSse,
+    HopSse,
+    DecisionSse,
+    A2aMessageSse,
+    ModeChangedSse,
+    ResetSse,
+    EndSse,
+)
+RUN_STREAM = (RunEventSse, ResetSse, EndSse)

@@ -1,10 +1,19 @@
 """A log record as it is stored, with OpenTelemetry's severities."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
-SEVERITIES = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17, "fatal": 21}
+Severity = Literal["unspecified", "trace", "debug", "info", "warn", "error", "fatal"]
+SEVERITIES: dict[Severity, int] = {
+    "unspecified": 0,
+    "trace": 1,
+    "debug": 5,
+    "info": 9,
+    "warn": 13,
+    "error": 17,
+    "fatal": 21,
+}
 """The lowest number of each range, as the OpenTelemetry log data model has them."""
 
 
@@ -37,7 +46,6 @@ class LogRecord(NamedTuple):
         return orjson.loads(self.attributes)  # type: ignore[no-any-return]
 
 
-def severity_name(number: int) -> str:
-    """The name of the range that a severity is in; "unspecified" for 0."""
-    names = [name for name, lowest in SEVERITIES.items() if lowest <= number]
-    return names[-1] if names else "unspecified"
+def severity_name(number: int) -> Severity:
+    """The name of the range that a severity is in."""
+    return [name for name, lowest in SEVERITIES.items() if lowest <= number][-1]

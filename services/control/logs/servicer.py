@@ -17,15 +17,10 @@ RECORDS_AT_ONCE = 512
 
 
 class OtlpLogsServicer(logs_service_pb2_grpc.LogsServiceServicer):
-    """Takes log records from any OpenTelemetry exporter. `on_received` gets each request, to pass it on."""
+    """Takes log records from any OpenTelemetry exporter. `now_s` is the wall clock."""
 
-    def __init__(
-        self,
-        store: LogStore,
-        now_s: Callable[[], float],
-        on_received: Callable[[logs_service_pb2.ExportLogsServiceRequest], None],
-    ) -> None:
-        self._store, self._now_s, self._on_received = store, now_s, on_received
+    def __init__(self, store: LogStore, now_s: Callable[[], float]) -> None:
+        self._store, self._now_s = store, now_s
 
     async def Export(
         self, request: logs_service_pb2.ExportLogsServiceRequest, context: Context
@@ -34,7 +29,6 @@ class OtlpLogsServicer(logs_service_pb2_grpc.LogsServiceServicer):
         records = read_logs(request, int(self._now_s() * 1e9), rejections)
         while piece := list(islice(records, RECORDS_AT_ONCE)):
             await self._store.add(piece)
-        self._on_received(request)
         response = logs_service_pb2.ExportLogsServiceResponse()
         if rejections.count:
             response.partial_success.rejected_log_records = rejections.count

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from services.control.clock import Clock
 from services.control.mode.layers import MODES, Layers, Mode
@@ -29,7 +30,7 @@ class ModeState:
     """What somebody set, without the window laid over it."""
     expire_unix_s: float | None
     """When the mode in force changes by itself, on the wall clock; None when it does not."""
-    cause: str
+    cause: Literal["", "crash"]
     """Why the mode in force is not the one that was set: "crash" or empty."""
 
 

@@ -1,6 +1,6 @@
 """RegistryService: proto in, registry, proto out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,30 +13,31 @@ from shared.fault_points import fault_point
 from shared.pb import control_v1
 
 Context = grpc.aio.ServicerContext[Any, Any]
-MODE = "shipping"
-"""The only observability mode this build has."""
 
 
 class RegistryServicer(control_v1.RegistryServiceServicer):
-    """Serves the registry."""
+    """Serves the registry. `mode` gives the observability mode in force, which every answer tells."""
 
-    def __init__(self, registry: Registry, health_check: HealthCheck, heartbeat_s: float) -> None:
+    def __init__(
+        self, registry: Registry, health_check: HealthCheck, heartbeat_s: float, mode: Callable[[], str]
+    ) -> None:
         self._registry = registry
         self._health_check = health_check
         self._heartbeat_s = heartbeat_s
+        self._mode = mode
 
     async def Register(self, request: control_v1.RegisterRequest, context: Context) -> control_v1.RegisterResponse:
         registration = Registration(request.instance_id, request.address, request.kind, request.descriptor, request.pid)
         granted = self._registry.register(registration, _seconds(request))
         # Checked before the answer, so that a process which knows that it is registered can be recommended.
         await self._health_check.check(registration)
-        response = control_v1.RegisterResponse(observability_mode=MODE)
+        response = control_v1.RegisterResponse(observability_mode=self._mode())
         response.lease.FromTimedelta(timedelta(seconds=granted))
         response.heartbeat_interval.FromTimedelta(timedelta(seconds=min(self._heartbeat_s, granted / 3)))
         return response
 
     async def Heartbeat(self, request: control_v1.HeartbeatRequest, context: Context) -> control_v1.HeartbeatResponse:
-        response = control_v1.HeartbeatResponse(observability_mode=MODE)
+        response = control_v1.HeartbeatResponse(observability_mode=self._mode())
         lease_s = self._registry.heartbeat(request.instance_id, request.health)
         response.lease.FromTimedelta(timedelta(seconds=lease_s))
         return response

@@ -29,6 +29,7 @@ _PUT = """
 """
 
 Owners = Callable[[], Collection[str] | None]
+News = agent_v1.Run | agent_v1.RunEvent
 
 
 @dataclass(frozen=True)
@@ -54,26 +55,27 @@ class RunProjection:
     """Stores what agents report of their runs.
 
     `owners` gives the instance ids of the live agents, or None while that cannot be said: a run under way whose agent
-    is not among them is shown as lost. `on_change` is called in the event loop after a commit with the runs of which
-    more than the event number is new.
+    is not among them is shown as lost. `on_change` is called in the event loop after a commit with the events that were
+    not reported before and the runs of which more than the event number is new.
     """
 
-    def __init__(self, database: Database, owners: Owners, on_change: Callable[[Sequence[agent_v1.Run]], None]) -> None:
+    def __init__(self, database: Database, owners: Owners, on_change: Callable[[Sequence[News]], None]) -> None:
         self._database, self._owners, self._on_change = database, owners, on_change
 
     async def apply(self, report: RunReport) -> dict[str, int]:
         """Take a report in and return the event numbers stored, by run id. What is known already changes nothing."""
 
-        def work(connection: apsw.Connection) -> tuple[dict[str, int], list[agent_v1.Run]]:
+        def work(connection: apsw.Connection) -> tuple[dict[str, int], list[News]]:
             gone = [(run_id, report.store_id) for run_id in report.deleted]
             connection.executemany("DELETE FROM runs WHERE run_id = ? AND store_id = ?", gone)
             changed = [_go_back(connection, report, *item) for item in (report.lost or {}).items()]
+            fresh = _fresh_events(connection, report)
             changed += [_save(connection, report, run) for run in report.runs]
             numbers = {
                 run.run_id: connection.execute("SELECT sequence FROM runs WHERE run_id = ?", (run.run_id,)).get
                 for run in report.runs
             }
-            return numbers, [run for run in changed if run]
+            return numbers, [*fresh, *(run for run in changed if run)]
 
         sequences, changed = await self._database.write(work)
         if changed:
@@ -125,6 +127,13 @@ class RunProjection:
         runs = [_run(*row[:3]) for row in rows[:size]]
         return runs, _write_token(rows[size - 1][3], runs[-1].run_id) if len(rows) > size else ""
 
+    async def count_by_state(self) -> dict[int, int]:
+        """How many runs are listed in each state, as they are shown."""
+        shown, values = self._shown()
+        query = f"SELECT {shown} AS shown, count(*) FROM runs GROUP BY shown"
+        rows: list[Any] = await self._database.read(lambda connection: connection.execute(query, values).fetchall())
+        return dict(rows)
+
     async def note_lost(self, instance_id: str = "") -> None:
         """Tell `on_change` of the runs that are lost now: those of an agent that died, or of any."""
         shown, values = self._shown()
@@ -153,6 +162,13 @@ class RunProjection:
         owned = ", ".join(str(state) for state in _OWNED)
         dead = f"instance_id NOT IN ({', '.join('?' * len(owners))})"
         return f"CASE WHEN state IN ({owned}) AND {dead} THEN {agent_v1.Run.STATE_LOST} ELSE state END", [*owners]
+
+
+def _fresh_events(connection: apsw.Connection, report: RunReport) -> list[agent_v1.RunEvent]:
+    """The events that no report has brought before."""
+    query = "SELECT sequence FROM runs WHERE run_id = ? AND store_id = ?"
+    known = {run.run_id: connection.execute(query, (run.run_id, report.store_id)).get or 0 for run in report.runs}
+    return [event for event in report.events if event.sequence > known[event.run_id]]
 
 
 def _save(connection: apsw.Connection, report: RunReport, run: agent_v1.Run) -> agent_v1.Run | None:

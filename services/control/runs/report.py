@@ -24,6 +24,8 @@ class RunReport:
     runs: Sequence[agent_v1.Run] = ()
     sequences: Mapping[str, int] | None = None
     """The newest event number in this report, by run id."""
+    events: Sequence[agent_v1.RunEvent] = ()
+    """In order for each run."""
     deleted: Sequence[str] = ()
     lost: Mapping[str, int] | None = None
     """What the store still has of runs that lost commits: the newest event number; 0 when it has nothing."""
@@ -48,6 +50,7 @@ def report_from_proto(request: control_v1.ReportRunEventsRequest) -> RunReport:
         generation=request.store_generation,
         runs=request.runs,
         sequences=_sequences(request),
+        events=request.events,
         deleted=request.deleted_run_ids,
         lost=request.lost_runs,
     )

@@ -1,4 +1,4 @@
-"""The telemetry doors: OTLP traces in, TelemetryService and ObservabilityService."""
+"""The telemetry doors: OTLP traces in, and TelemetryService."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from services.control.telemetry.otlp import Rejections, read_spans
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
 from services.control.telemetry.wire import filter_from_proto, span_to_proto, start_from_proto
-from shared.errors import LimitExceeded, NotBuilt
+from shared.errors import LimitExceeded
 from shared.fault_points import fault_point
 from shared.pb import control_v1
 
@@ -107,20 +107,3 @@ class TelemetryServicer(control_v1.TelemetryServiceServicer):
                 )
             if isinstance(event.payload, SpanRecord) and wanted.matches(event.payload):
                 yield control_v1.WatchSpansResponse(span=span_to_proto(event.payload), cursor=event.cursor)
-
-
-class ObservabilityServicer(control_v1.ObservabilityServiceServicer):
-    """The observability mode, which is always `shipping` in this build."""
-
-    async def GetMode(self, request: control_v1.GetModeRequest, context: Context) -> control_v1.GetModeResponse:
-        shipping = control_v1.MODE_SHIPPING
-        return control_v1.GetModeResponse(mode=control_v1.ModeState(mode=shipping, set_mode=shipping))
-
-    async def SetMode(self, request: control_v1.SetModeRequest, context: Context) -> control_v1.SetModeResponse:
-        raise NotBuilt("This build has the mode shipping only.")
-
-    async def WatchMode(
-        self, request: control_v1.WatchModeRequest, context: Context
-    ) -> AsyncIterator[control_v1.WatchModeResponse]:
-        raise NotBuilt("This build has the mode shipping only.")
-        yield

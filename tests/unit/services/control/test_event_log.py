@@ -34,7 +34,7 @@ async def test_a_slow_reader_is_told_what_it_missed(make_span: Make) -> None:
     for _ in range(MAX_EVENTS + 5):
         log.append(make_span("a"))
     gap, first = await take(log.read(start), 2)
-    assert gap == Gap(start, start + 5)
+    assert gap == Gap(start, start + 5, "too_old")
     assert first.cursor == start + 6
 
 
@@ -43,7 +43,7 @@ async def test_heavy_events_push_out_older_ones_sooner(make_span: Make) -> None:
     start = log.last_cursor
     for _ in range(4):
         log.append(make_span("a", body=b"x" * 4_000))
-    assert await anext(log.read(start)) == Gap(start, start + 2)
+    assert await anext(log.read(start)) == Gap(start, start + 2, "too_old")
 
 
 @pytest.mark.parametrize("cursor", [5, 10**15])
@@ -51,7 +51,7 @@ async def test_a_cursor_of_another_life_is_a_gap_and_not_silence(cursor: int, ma
     log = EventLog(lambda: 1.0)
     log.append(make_span("a"))
     gap, event = await take(log.read(cursor), 2)
-    assert gap == Gap(cursor, 1_000_000)
+    assert gap == Gap(cursor, 1_000_000, "another_life")
     assert event.cursor == 1_000_001
 
 
