@@ -20,7 +20,7 @@ from shared.fault_points import fault_point
 from shared.settings import Settings
 from shared.telemetry.logs import set_up_logging
 from shared.telemetry.observed import observed
-from shared.telemetry.redaction import hide_secrets_of
+from shared.telemetry.redaction import hide
 from shared.telemetry.tracing import set_up_tracing
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def run_process(settings_class: type[S], serve: Callable[[S, str], Coroutine[Non
     service = settings_class.section
     try:
         settings = settings_class.load(os.environ)
-        hide_secrets_of(settings)
+        hide(settings.secrets)
         set_up_logging(service, settings.log_level)
         instance_id = new_instance_id(service)
         # the control plane does not trace itself: its spans would make spans

@@ -14,7 +14,7 @@ class ControlPeer:
 
     def __init__(self, address: str, instance_id: str, store_id: str) -> None:
         self._instance_id, self._store_id = instance_id, store_id
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, has_spans=False)
         self._stub = control_v1.TelemetryServiceStub(self._channel)
 
     async def cursors(self) -> dict[str, Cursor]:

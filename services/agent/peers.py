@@ -85,7 +85,7 @@ class PeerDirectory:
     async def follow(self) -> None:
         """Follow the control plane for ever; without it the last list stands."""
         is_known_down = False
-        async with open_channel(self._control_address) as channel:
+        async with open_channel(self._control_address, has_spans=False) as channel:
             stub = control_v1.RegistryServiceStub(channel)
             while True:
                 try:
@@ -208,7 +208,7 @@ class CapabilityPeers:
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
-            self._channels[address] = open_channel(address)
+            self._channels[address] = open_channel(address, has_spans=False)
         return self._channels[address]
 
     async def close(self) -> None:

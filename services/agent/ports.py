@@ -1,6 +1,7 @@
 """What the nodes need of the world."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,8 +73,8 @@ class HopTask:
 class Events(Protocol):
     """Takes what happens in a run."""
 
-    def emit(self, run_id: str, payload: Message) -> None:
-        """Number, store and publish a payload of `RunEvent`. Never blocks."""
+    def emit(self, run_id: str, payload: Message) -> "Future[None]":
+        """Number, store and publish a payload of `RunEvent`. Never blocks; the future is done when it is stored."""
         ...
 
     def flush(self, run_id: str) -> None:

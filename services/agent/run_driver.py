@@ -12,9 +12,8 @@ from google.protobuf.json_format import ParseDict
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
-from langgraph.types import Command, Interrupt
+from langgraph.types import Command, Interrupt, StateSnapshot
 from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.agent.custody import RunRecord
 from services.agent.graph import Graph, recursion_limit
@@ -23,7 +22,7 @@ from services.agent.nodes.call_capability import error_to_proto
 from services.agent.run_events import RunEvents
 from services.agent.run_store import RunStore
 from services.agent.settings import AgentSettings
-from services.agent.spans import run_attributes, tracer
+from services.agent.spans import restore_span, run_epoch_span
 from services.agent.state import RunContext, RunState, initial_state
 from shared.call_context import CallContext, serving
 from shared.capability.wire import effort_name
@@ -209,16 +208,14 @@ class RunDriver:
         run_context = RunContext(
             run.run_id, run.thread_id, run.correlation_id, run.tenant, attempt=live.record.takeup_count + 1
         )
-        parent = TraceContextTextMapPropagator().extract({"traceparent": live.record.trace_parent})
-        with serving(call_context), tracer.start_as_current_span(attributes.SPAN_RUN, context=parent) as span:
-            span.set_attributes(run_attributes(run_context))
-            span.set_attributes({attributes.WORKFLOW: run.workflow, attributes.EFFORT: effort_name(run.effort)})
-            run.trace_id = run.trace_id or f"{span.get_span_context().trace_id:032x}"
+        with serving(call_context), run_epoch_span(run, live.record.trace_parent, cause) as span:
             run.state = agent_v1.Run.STATE_RUNNING
             run.ClearField("error")
             run.ClearField("questions")
             self._events.emit_state(run)
             await self._run_to_end(live, run_context, run_timeout_s, cause)
+            state = agent_v1.Run.State.Name(run.state).removeprefix("STATE_").lower()
+            span.set_attribute(attributes.RUN_STATE, state)
             if run.HasField("error"):
                 reason = common_v1.ErrorReason.Name(run.error.reason)
                 span.set_attribute(attributes.ERROR_REASON, reason.removeprefix("ERROR_REASON_"))
@@ -280,15 +277,17 @@ class RunDriver:
     async def _resumption(self, record: RunRecord, cause: Cause) -> RunState | Command[Any] | None:
         """What to give the graph so that the run goes on. Raises `GraphChanged`."""
         run = record.run
-        await self._migrate(run)
-        snapshot = await self._graph.aget_state(self.config(run))
+        with restore_span(run) as span:
+            await self._migrate(run)
+            snapshot = await self._graph.aget_state(self.config(run))
+            span.set_attribute(attributes.CHECKPOINT_ID, _checkpoint_id(snapshot))
         is_begun = (snapshot.metadata or {}).get("run_id") == run.run_id
         self._events.emit(
             run.run_id,
             agent_v1.RunResumed(
                 epoch=run.epoch,
                 attempt=max(1, run.attempt_count),
-                checkpoint_id=str(snapshot.config["configurable"].get("checkpoint_id", "")) if is_begun else "",
+                checkpoint_id=_checkpoint_id(snapshot) if is_begun else "",
                 cause=cause,
             ),
         )
@@ -342,6 +341,10 @@ class RunDriver:
         for hop in state["hops"]:
             if not hop["error"]:
                 run.citations.extend(common_v1.Citation(**item) for item in hop["citations"])  # type: ignore[arg-type]
+
+
+def _checkpoint_id(snapshot: StateSnapshot) -> str:
+    return str(snapshot.config["configurable"].get("checkpoint_id", ""))
 
 
 def _question(interrupt: Interrupt) -> agent_v1.Question:

@@ -76,11 +76,11 @@ class RunEvents:
         self._has_opened.set()
         self._has_opened = asyncio.Event()
 
-    def emit(self, run_id: str, payload: Message) -> None:
-        """Number, store and publish a payload of `RunEvent`."""
+    def emit(self, run_id: str, payload: Message) -> "Future[None]":
+        """Number, store and publish a payload of `RunEvent`; the future is done when it is stored."""
         log = self._logs[run_id]
         self._flush_text(log)
-        self._append(log, payload)
+        return self._append(log, payload)
 
     def emit_state(self, run: agent_v1.Run) -> "Future[None]":
         """Publish the run as it is now, and store it in the same transaction."""

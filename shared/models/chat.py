@@ -166,7 +166,7 @@ class OpenAiChatModel:
                 "type": "json_schema",
                 "json_schema": {"name": schema.get("title", "reply"), "strict": True, "schema": schema},
             }
-        told = {
+        told: dict[str, str | int | float] = {
             attributes.OPERATION: attributes.CHAT,
             attributes.PROVIDER: attributes.OPENAI,
             attributes.MODEL: self.model,

@@ -22,7 +22,16 @@ CHANNEL_OPTIONS = (
 )
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """Open a channel to `address` (host:port). Its calls carry trace, correlation id and a deadline."""
-    interceptors = [*aio_client_interceptors(), *outgoing_interceptors()]
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=interceptors)
+def open_channel(address: str, *, has_spans: bool = True) -> grpc.aio.Channel:
+    """Open a channel to `address` (host:port). Its calls carry trace, correlation id and a deadline.
+
+    A call is a client span, unless the channel `has_spans` not: then its caller has one for it, or it is of no
+    interest, as what a process tells the control plane of itself.
+    """
+    spans = aio_client_interceptors() if has_spans else []
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=[*spans, *outgoing_interceptors()])
+
+
+def open_blocking_channel(address: str) -> grpc.Channel:
+    """Open a channel for threads that no event loop runs in. Its calls carry nothing but what they are given."""
+    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)

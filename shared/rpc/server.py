@@ -29,6 +29,11 @@ SERVER_OPTIONS = (
 AddServicers = Callable[[grpc.aio.Server], None]
 
 
+def _is_traced(call: grpc.HandlerCallDetails) -> bool:
+    """Whether a call is a span: health checks and reflection, which come every few seconds, are none."""
+    return not call.method.startswith("/grpc.")
+
+
 class RpcServer:
     """A gRPC server as an async context manager; it drains when the context ends.
 
@@ -51,7 +56,11 @@ class RpcServer:
         """The bound port, once the server has started."""
         around = (around_correlation, around_errors, around_deadline)
         self._server = grpc.aio.server(
-            interceptors=[aio_server_interceptor(), *(AroundInterceptor(item) for item in around), *interceptors],
+            interceptors=[
+                aio_server_interceptor(filter_=_is_traced),
+                *(AroundInterceptor(item) for item in around),
+                *interceptors,
+            ],
             options=SERVER_OPTIONS,
             maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
         )

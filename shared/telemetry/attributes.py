@@ -1,4 +1,4 @@
-"""Every span, span event, span attribute and resource attribute name that we use; docs/observability.md says what they mean.
+"""Every name of a span, span event, attribute or resource attribute of ours; docs/observability.md explains them.
 
 The names under `gen_ai.` are those of the OpenTelemetry GenAI conventions, so that a tool that knows no more than
 these shows a run as an agent's run, a hop as a call of another agent, and a decision as a plan.
@@ -28,6 +28,7 @@ WORKFLOW = "run.workflow"
 EFFORT = "run.effort"
 EPOCH = "run.epoch"
 RESUME_CAUSE = "run.resume_cause"
+RUN_STATE = "run.state"
 HOP_COUNT = "hop.count"
 HOP_REMAINING = "hop.remaining"
 CYCLE_CURRENT = "cycle.current"

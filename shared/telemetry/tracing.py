@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from shared.telemetry import attributes
 from shared.telemetry.metrics import process_counters
-from shared.telemetry.redaction import RedactingSpanExporter
 from shared.telemetry.span_export import SpanExport
+from shared.telemetry.span_redaction import RedactingSpanExporter
 from shared.telemetry.span_starts import ControlPlane, SpanStarts
 
 EXPORT_TIMEOUT_S = 5

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,8 +176,11 @@ class Capabilities:
 class Events:
     payloads: list[Any] = field(default_factory=list)
 
-    def emit(self, run_id: str, payload: Message) -> None:
+    def emit(self, run_id: str, payload: Message) -> "Future[None]":
         self.payloads.append(payload)
+        stored: Future[None] = Future()
+        stored.set_result(None)
+        return stored
 
     def flush(self, run_id: str) -> None:
         pass

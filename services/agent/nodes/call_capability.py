@@ -1,5 +1,6 @@
 """The step that does a hop: one call to a capability service."""
 
+import asyncio
 import dataclasses
 import time
 from contextlib import aclosing
@@ -8,6 +9,8 @@ from typing import Any, cast
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
+from opentelemetry import trace
+from opentelemetry.util.types import AttributeValue
 
 from services.agent.ports import HopTask, Node, Ports
 from services.agent.spans import run_span
@@ -85,37 +88,58 @@ class _Hop:
 
     async def run(self) -> Hop:
         started, error = time.perf_counter(), None
-        self._emit(
-            agent_v1.HopStarted(
-                hop_index=self._task.hop_index,
-                capability=self._capability,
-                task=self._task.text,
-                address=self._ports.directory.address_of(self._capability),
-                idempotency_key=self._task.idempotency_key,
-            )
-        )
-        with run_span(attributes.SPAN_HOP, self._run_context) as span:
-            span.set_attributes(
-                {
-                    attributes.CAPABILITY: self._capability,
-                    attributes.HOP_COUNT: self._task.hop_index + 1,
-                    attributes.HOP_REMAINING: self._task.remaining_hops,
-                }
-            )
+        with run_span(attributes.SPAN_HOP, self._run_context, self._told(), trace.SpanKind.CLIENT) as span:
+            await self._begin()
             try:
                 await self._call()
-            except InDoubt:
-                span.set_attribute(attributes.ERROR_REASON, "IN_DOUBT")
+            except InDoubt as doubt:
+                span.set_attribute(attributes.ERROR_REASON, doubt.reason)
                 raise
             except WaystationError as failure:
                 error = failure
                 span.set_attribute(attributes.ERROR_REASON, failure.reason)
+                span.set_status(trace.StatusCode.ERROR, failure.message)
             hop = self._finish(error)
             record_hop(span, self._task.text, hop["text"] or hop["message"])
-            span.set_attribute(attributes.OUTCOME, hop["outcome"])
-            span.set_attribute(attributes.REPLAYED, self._is_replayed)
+            span.set_attributes(
+                {
+                    attributes.OUTCOME: hop["outcome"],
+                    attributes.REPLAYED: self._is_replayed,
+                    attributes.INPUT_TOKENS: self._usage.input_tokens,
+                    attributes.OUTPUT_TOKENS: self._usage.output_tokens,
+                }
+            )
         self._emit_end(hop, error, time.perf_counter() - started)
         return hop
+
+    def _told(self) -> dict[str, AttributeValue]:
+        """The hop is its call's client span, too: one span has less to go wrong than two."""
+        return {
+            attributes.CAPABILITY: self._capability,
+            attributes.HOP_COUNT: self._task.hop_index + 1,
+            attributes.HOP_REMAINING: self._task.remaining_hops,
+            attributes.OPERATION: attributes.INVOKE_AGENT,
+            attributes.PROVIDER: attributes.OURS,
+            attributes.AGENT_NAME: self._capability,
+            attributes.CONVERSATION_ID: self._run_context.thread_id,
+            attributes.RPC_SYSTEM: "grpc",
+            attributes.RPC_SERVICE: "waystation.capability.v1.CapabilityService",
+            attributes.RPC_METHOD: "Invoke",
+        }
+
+    async def _begin(self) -> None:
+        """Store the hop's start, and with it its span's id, before anybody else gets to know that id.
+
+        So the control plane can put the span back when this process dies before it has told of it.
+        """
+        started = agent_v1.HopStarted(
+            hop_index=self._task.hop_index,
+            capability=self._capability,
+            task=self._task.text,
+            address=self._ports.directory.address_of(self._capability),
+            idempotency_key=self._task.idempotency_key,
+        )
+        await asyncio.wrap_future(self._ports.events.emit(self._run_context.run_id, started))
 
     async def _call(self) -> None:
         outputs: Any = self._ports.capabilities.invoke(self._capability, self._task, self._run_context)

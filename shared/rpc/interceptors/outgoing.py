@@ -1,18 +1,30 @@
-"""What every outgoing call carries: the correlation id and a deadline. Traces are OpenTelemetry's own interceptors."""
+"""What every outgoing call carries: the trace, the correlation id and a deadline.
+
+OpenTelemetry's own interceptors make a client span of the call and carry that; without them it is the current span.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 from grpc.aio import ClientCallDetails
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.call_context import current_call
 from shared.rpc.interceptors.correlation import CORRELATION_KEY
 from shared.rpc.interceptors.deadline import outgoing_timeout
 
+TRACE_KEY = "traceparent"
+_propagator = TraceContextTextMapPropagator()
+
 
 def _completed(details: ClientCallDetails) -> ClientCallDetails:
     metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    if metadata.get(TRACE_KEY) is None:
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier)
+        for name, value in carrier.items():
+            metadata.add(name, value)
     call_context = current_call()
     if call_context and metadata.get(CORRELATION_KEY) is None:
         metadata.add(CORRELATION_KEY, call_context.correlation_id)

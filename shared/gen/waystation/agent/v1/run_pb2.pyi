@@ -105,6 +105,8 @@ class Run(_message.Message):
     HAS_UNRESOLVED_REVIEW_FIELD_NUMBER: _builtins.int
     CITATIONS_FIELD_NUMBER: _builtins.int
     RUN_TIMEOUT_FIELD_NUMBER: _builtins.int
+    TRACE_PARENT_FIELD_NUMBER: _builtins.int
+    SPAN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     thread_id: _builtins.str
     workflow: _builtins.str
@@ -132,6 +134,10 @@ class Run(_message.Message):
     """The number of the run's newest event."""
     has_unresolved_review: _builtins.bool
     """True when the last review still wanted changes as the cycles ran out."""
+    trace_parent: _builtins.str
+    """W3C `traceparent` of the request that started the run; empty when that was not traced."""
+    span_id: _builtins.str
+    """W3C span id of the agent.run span of this epoch, a child of `trace_parent`; empty when the run is not traced."""
     @_builtins.property
     def error(self) -> Global___RunError:
         """Why the run failed."""
@@ -187,10 +193,12 @@ class Run(_message.Message):
         has_unresolved_review: _builtins.bool = ...,
         citations: _abc.Iterable[_artifact_pb2.Citation] | None = ...,
         run_timeout: _duration_pb2.Duration | None = ...,
+        trace_parent: _builtins.str = ...,
+        span_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "run_timeout", b"run_timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt_count", b"attempt_count", "citations", b"citations", "correlation_id", b"correlation_id", "create_time", b"create_time", "current_cycle", b"current_cycle", "effort", b"effort", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph_digest", b"graph_digest", "has_unresolved_review", b"has_unresolved_review", "hop_count", b"hop_count", "last_sequence", b"last_sequence", "max_cycles", b"max_cycles", "query", b"query", "questions", b"questions", "remaining_hops", b"remaining_hops", "request_id", b"request_id", "run_id", b"run_id", "run_timeout", b"run_timeout", "state", b"state", "tenant", b"tenant", "thread_id", b"thread_id", "trace_id", b"trace_id", "update_time", b"update_time", "usage", b"usage", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempt_count", b"attempt_count", "citations", b"citations", "correlation_id", b"correlation_id", "create_time", b"create_time", "current_cycle", b"current_cycle", "effort", b"effort", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph_digest", b"graph_digest", "has_unresolved_review", b"has_unresolved_review", "hop_count", b"hop_count", "last_sequence", b"last_sequence", "max_cycles", b"max_cycles", "query", b"query", "questions", b"questions", "remaining_hops", b"remaining_hops", "request_id", b"request_id", "run_id", b"run_id", "run_timeout", b"run_timeout", "span_id", b"span_id", "state", b"state", "tenant", b"tenant", "thread_id", b"thread_id", "trace_id", b"trace_id", "trace_parent", b"trace_parent", "update_time", b"update_time", "usage", b"usage", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
