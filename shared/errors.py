@@ -41,20 +41,22 @@ This module imports no grpc: status codes are given by name.
 
 from dataclasses import dataclass
 
+from shared.telemetry.redaction import redacted, redactor
+
 DOMAIN = "waystation"
 
 
 class WaystationError(Exception):
     """The base: a sentence that names the thing, a remedy, and plain facts about it.
 
-    `metadata` values are strings and never hold secrets: all of it is sent to the caller.
+    All of it is sent to the caller, so that secrets which a cause may have brought along are taken out here.
     """
 
     def __init__(self, message: str, *, remedy: str = "", **metadata: object) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-        self.metadata = {key: str(value) for key, value in metadata.items()}
+        self.message = redacted(message)
+        super().__init__(self.message)
+        self.remedy = redacted(remedy)
+        self.metadata = redactor().attributes({key: str(value) for key, value in metadata.items()})
 
     @property
     def reason(self) -> str:
@@ -230,5 +232,5 @@ def error_from_reason(reason: str, message: str, metadata: dict[str, str]) -> Wa
     """Rebuild the exception that a peer raised; an unknown reason becomes `InternalError`."""
     row = _BY_REASON.get(reason, _BY_CLASS[InternalError])
     error = row.error(message, remedy=metadata.get("remedy", ""))
-    error.metadata = {key: value for key, value in metadata.items() if key != "remedy"}
+    error.metadata = redactor().attributes({key: value for key, value in metadata.items() if key != "remedy"})
     return error

@@ -64,6 +64,12 @@ class Settings(BaseModel):
         """Where spans go, as host:port; empty means nowhere."""
         return self.otlp_endpoint or self.control_address
 
+    @property
+    def secrets(self) -> list[str]:
+        """The values of all secret settings that are set, for those who must not say them."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr) and value]
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
         """Build the settings from a mapping such as `os.environ`.

@@ -79,7 +79,9 @@ class Registration:
         logger.info("registered with the control plane at %s", self._control_address)
         while True:
             request = control_v1.HeartbeatRequest(
-                instance_id=self._request.instance_id, health=self._measure(), counters=dict(self.counters())
+                instance_id=self._request.instance_id,
+                health=self._measure(),
+                counters={**process_counters.read(), **self.counters()},
             )
             with peer_errors("control"):
                 await stub.Heartbeat(request, timeout=CALL_TIMEOUT_S)
