@@ -51,6 +51,7 @@ SERVICE_NAMES = (
 )
 SCHEMAS = (TELEMETRY, RUNS, MODE, LOGS, lives.SCHEMA)
 SWEEP_S = 0.5
+MEND_S = 1.0
 PRUNE_S = 600.0
 DAY_NS = 24 * 3600 * 10**9
 
@@ -89,7 +90,7 @@ class Control:
             self.registry, self.health_check, self._settings.heartbeat_s, lambda: self.mode.name
         )
         control_v1.add_RegistryServiceServicer_to_server(registry, server)
-        telemetry = TelemetryServicer(self.spans, self.runs, self.event_log)
+        telemetry = TelemetryServicer(self.spans, self.runs, self.event_log, self._clock.wall)
         control_v1.add_TelemetryServiceServicer_to_server(telemetry, server)
         control_v1.add_ObservabilityServiceServicer_to_server(ObservabilityServicer(self.mode), server)
         add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
@@ -121,6 +122,7 @@ class Control:
             self._prune(),
             self._log_registry(),
             self._look_for_orphans(),
+            self._mend_traces(),
             self.health_check.run(),
             self.mode.run(),
         ):
@@ -149,14 +151,14 @@ class Control:
             return None
         return [each.instance_id for each in self.registry.registrations() if each.kind == "agent"]
 
-    def _note_lapse(self, instance_id: str) -> None:
+    def _note_lapse(self, instance_id: str, silent_s: float) -> None:
         logger.warning("the lease of %s lapsed", instance_id)
-        self._start(self._mark_lost(instance_id))
+        self._start(self._mark_lost(instance_id, int((self._clock.wall() - silent_s) * 1e9)))
         self._start(self.mode.note_crash(instance_id))
 
-    async def _mark_lost(self, instance_id: str) -> None:
+    async def _mark_lost(self, instance_id: str, seen_ns: int) -> None:
         try:
-            await self.spans.mark_lost(instance_id)
+            await self.spans.mark_lost(instance_id, seen_ns)
             await self.runs.note_lost(instance_id)
         except WaystationError as error:
             logger.error("spans and runs of %s are not shown as lost: %s", instance_id, error)
@@ -167,6 +169,21 @@ class Control:
             await self.runs.note_lost()
         except WaystationError as error:
             logger.error("runs are not shown as lost: %s", error)
+
+    async def _mend_traces(self) -> None:
+        """Close the spans of processes that are not there, and put back those that dead agents did not send."""
+        while True:
+            await asyncio.sleep(MEND_S)
+            agents = self._agents()
+            if agents is None:  # who is there will be known when all had the time to register again
+                continue
+            now_ns = int(self._clock.wall() * 1e9)
+            live = {each.instance_id for each in self.registry.registrations()}
+            try:
+                await self.spans.put_back([*agents], now_ns)
+                await self.spans.mark_lost_except(live, now_ns - int(self._settings.lease_s * 1e9))
+            except WaystationError as error:
+                logger.error("traces are not mended: %s", error)
 
     async def _log_registry(self) -> None:
         async for snapshot in self.registry.watch():
@@ -181,7 +198,7 @@ class Control:
         while True:
             oldest_ns = int(self._clock.wall() * 1e9 - self._settings.retention_days * DAY_NS)
             try:
-                pruned = await self.spans.prune(oldest_ns, self._settings.max_spans)
+                pruned = await self.spans.prune(oldest_ns, self._settings.max_spans, self._settings.max_store_bytes)
                 if pruned:
                     logger.info("pruned %d spans", pruned)
                 await self.runs.prune(self._settings.max_runs)

@@ -38,6 +38,8 @@ class ControlSettings(Settings):
     """How long log records are kept."""
     max_log_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
     """How much of them is kept at most, about; the oldest go first."""
+    max_store_bytes: int = Field(default=4 * 1024**3, ge=10_000_000)
+    """How large control.db may become; the oldest spans go first."""
     max_runs: int = Field(default=20_000, ge=10_000)
     """How many runs are listed at most, the oldest go first. The agent sends the newest 10,000 when they are absent."""
     max_event_log_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)

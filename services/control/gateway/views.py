@@ -158,7 +158,7 @@ class SpanView(BaseModel):
     start_unix_ms: float
     """Milliseconds since 1970, with microseconds as the fraction."""
     end_unix_ms: float | None
-    """None while the span runs, and for one whose process died."""
+    """None while the span runs; when the process was last seen for one that died with it."""
     run_id: str | None
     thread_id: str | None
     correlation_id: str | None
@@ -283,6 +283,7 @@ class SeriesView(BaseModel):
     service: str
     instance_id: str
     attributes: dict[str, Any]
+    temporality: Literal["", "cumulative", "delta"]
     time_unix_ms: float
     value: float | None
     """None for histograms and summaries, which have count and sum."""

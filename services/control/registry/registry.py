@@ -70,9 +70,14 @@ class _Record:
 
 
 class Registry:
-    """The registrations. `on_lapse` gets the instance id of each process that went without leave."""
+    """The registrations. `on_lapse` gets the instance id of each process that went without leave.
 
-    def __init__(self, clock: Clock, *, lease_s: float = 10.0, on_lapse: Callable[[str], None] | None = None) -> None:
+    And for how many seconds nothing was heard of it.
+    """
+
+    def __init__(
+        self, clock: Clock, *, lease_s: float = 10.0, on_lapse: Callable[[str, float], None] | None = None
+    ) -> None:
         self._clock = clock
         self._lease_s = lease_s
         self._on_lapse = on_lapse
@@ -194,9 +199,9 @@ class Registry:
         return former
 
     def _drop(self, instance_id: str) -> None:
-        del self._records[instance_id]
+        record = self._records.pop(instance_id)
         if self._on_lapse:
-            self._on_lapse(instance_id)
+            self._on_lapse(instance_id, self._clock.monotonic() - record.heartbeat_at)
 
     def _record(self, registration: Registration, lease_s: float) -> _Record:
         now = self._clock.monotonic()

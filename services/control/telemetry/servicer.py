@@ -1,7 +1,7 @@
 """The telemetry doors: OTLP traces in, and TelemetryService."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from services.control.event_log import EventLog, Gap
 from services.control.registry.limits import check_instance_id
 from services.control.runs.projection import RunProjection
 from services.control.runs.report import report_from_proto
+from services.control.telemetry.committed_spans import read_committed
 from services.control.telemetry.otlp import Rejections, read_spans
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
@@ -51,10 +52,11 @@ class OtlpTraceServicer(trace_service_pb2_grpc.TraceServiceServicer):
 class TelemetryServicer(control_v1.TelemetryServiceServicer):
     """What OTLP has no word for, and the spans to read."""
 
-    def __init__(self, store: SpanStore, runs: RunProjection, event_log: EventLog) -> None:
+    def __init__(self, store: SpanStore, runs: RunProjection, event_log: EventLog, now_s: Callable[[], float]) -> None:
         self._store = store
         self._runs = runs
         self._event_log = event_log
+        self._now_s = now_s
 
     async def ReportSpanStarts(
         self, request: control_v1.ReportSpanStartsRequest, context: Context
@@ -69,7 +71,9 @@ class TelemetryServicer(control_v1.TelemetryServiceServicer):
         self, request: control_v1.ReportRunEventsRequest, context: Context
     ) -> control_v1.ReportRunEventsResponse:
         fault_point("during_call")
-        sequences = await self._runs.apply(report_from_proto(request))
+        report = report_from_proto(request)
+        await self._store.keep_committed(read_committed(report), int(self._now_s() * 1e9))
+        sequences = await self._runs.apply(report)
         fault_point("after_record")
         return control_v1.ReportRunEventsResponse(sequences=sequences)
 

@@ -1,10 +1,11 @@
 """The spans in control.db: written in batches, replaced by their ends, found by what they belong to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import apsw
 
+from services.control.telemetry.committed_spans import CommittedSpan, keep_committed, put_back
 from services.control.telemetry.span import SpanRecord
 from shared.errors import InvalidInput, LimitExceeded
 from shared.storage.database import Database
@@ -13,8 +14,11 @@ MAX_PENDING = 50_000
 """Spans that may wait for their commit; senders are told to come back beyond that."""
 DEFAULT_PAGE_SIZE = 1_000
 MAX_PAGE_SIZE = 10_000
-PRUNE_SLICE = 2_000
+PRUNE_SLICE = 500
 """Rows deleted in one transaction, so that a large deletion holds nobody up."""
+COMMITTED_GRACE_NS = 2 * 10**9
+"""A span that an agent tells of in another way has so long to come by itself."""
+COMMITTED_MAX_AGE_NS = 24 * 3600 * 10**9
 
 _COLUMNS = ", ".join(SpanRecord._fields)
 _INSERT = f"INSERT INTO spans ({_COLUMNS}) VALUES ({', '.join('?' * len(SpanRecord._fields))})"
@@ -36,8 +40,17 @@ _INSERT_END = (
     f"{_INSERT} ON CONFLICT (trace_id, span_id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _REPLACED)
     + "".join(f", {column} = coalesce(excluded.{column}, {column})" for column in _KEPT_IF_ABSENT)
-    + ", instance_id = coalesce(nullif(excluded.instance_id, ''), instance_id) WHERE spans.end_ns IS NULL"
+    + ", instance_id = coalesce(nullif(excluded.instance_id, ''), instance_id) WHERE spans.state IN ('running', 'lost')"
 )
+
+_BY_AGE = "SELECT id FROM spans WHERE start_ns < ? ORDER BY start_ns LIMIT ?"
+_BY_COUNT = "SELECT id FROM spans WHERE id <= (SELECT max(id) FROM spans) - ? ORDER BY id LIMIT ?"
+# pages that are free again do not count: SQLite fills them before the file grows
+_BY_SIZE = """
+    SELECT id FROM spans WHERE (SELECT (page_count - freelist_count) * page_size
+        FROM pragma_page_count, pragma_freelist_count, pragma_page_size) > ? ORDER BY id LIMIT ?
+"""
+MAX_FILE_BYTES = 2**62
 
 
 @dataclass(frozen=True)
@@ -111,19 +124,34 @@ class SpanStore:
         if changed:
             self._on_change(changed)
 
-    async def mark_lost(self, instance_id: str) -> None:
-        """Say of all spans which a dead process left running that they are lost."""
+    async def mark_lost(self, instance_id: str, seen_ns: int = 0) -> None:
+        """Close all spans which a dead process left running as lost, with the time when it was last seen.
 
-        def work(connection: apsw.Connection) -> list[SpanRecord]:
-            rows = connection.execute(
-                "UPDATE spans SET state = 'lost' WHERE state = 'running' AND instance_id = ? RETURNING " + _COLUMNS,
-                (instance_id,),
-            )
-            return [SpanRecord._make(row) for row in rows]
-
-        lost = await self._database.write(work)
+        That is `seen_ns`, or the start of the newest of these spans when that is later.
+        """
+        lost = await self._database.write(lambda connection: _close_lost(connection, instance_id, seen_ns))
         if lost:
             self._on_change(lost)
+
+    async def mark_lost_except(self, live: Collection[str], before_ns: int) -> None:
+        """The same for every process but the live ones, unless it began a span since `before_ns`."""
+        query = "SELECT instance_id FROM spans WHERE state = 'running' GROUP BY instance_id HAVING max(start_ns) < ?"
+        rows = await self._database.read(lambda connection: connection.execute(query, (before_ns,)).fetchall())
+        for (instance_id,) in rows:
+            if instance_id not in live:
+                await self.mark_lost(instance_id)
+
+    async def keep_committed(self, spans: Sequence[CommittedSpan], now_ns: int) -> None:
+        """Remember spans that an agent committed, to put back those that get lost on their way."""
+        if spans:
+            await self._database.write(lambda connection: keep_committed(connection, spans, now_ns))
+
+    async def put_back(self, live: Sequence[str], now_ns: int) -> None:
+        """Store the committed spans that will not come by themselves any more, as lost."""
+        noted_before, too_old = now_ns - COMMITTED_GRACE_NS, now_ns - COMMITTED_MAX_AGE_NS
+        found = await self._database.write(lambda connection: put_back(connection, live, noted_before, too_old))
+        if found:
+            self._on_change(found)
 
     async def page(self, wanted: SpanFilter, page_size: int = 0, page_token: str = "") -> SpanPage:
         """Return spans, oldest first. `page_size` 0 means 1,000.
@@ -149,12 +177,13 @@ class SpanStore:
         query = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM spans"
         return int(await self._database.read(lambda connection: connection.execute(query).get))
 
-    async def prune(self, older_than_ns: int, keep: int) -> int:
-        """Delete spans that started before a time, and the oldest beyond `keep`; return how many went."""
-        by_age = "SELECT id FROM spans WHERE start_ns < ? ORDER BY start_ns LIMIT ?"
-        by_count = "SELECT id FROM spans WHERE id <= (SELECT max(id) FROM spans) - ? ORDER BY id LIMIT ?"
+    async def prune(self, older_than_ns: int, keep: int, max_bytes: int = 0) -> int:
+        """Delete spans that started before a time, and the oldest beyond `keep`; return how many went.
+
+        Also the oldest while the file holds more than `max_bytes`, 0 being no limit.
+        """
         total = 0
-        for chosen, bound in ((by_age, older_than_ns), (by_count, keep)):
+        for chosen, bound in ((_BY_AGE, older_than_ns), (_BY_COUNT, keep), (_BY_SIZE, max_bytes or MAX_FILE_BYTES)):
             deleted = PRUNE_SLICE
             while deleted == PRUNE_SLICE:
                 deleted = await self._delete(chosen, bound)
@@ -166,7 +195,7 @@ class SpanStore:
             connection.execute(f"DELETE FROM spans WHERE id IN ({chosen})", (bound, PRUNE_SLICE))
             return connection.changes()
 
-        return await self._database.write(work)
+        return await self._database.write(work, can_wait=True, is_one_statement=True)
 
 
 def _insert(connection: apsw.Connection, statement: str, spans: Sequence[SpanRecord]) -> list[SpanRecord]:
@@ -177,6 +206,16 @@ def _insert(connection: apsw.Connection, statement: str, spans: Sequence[SpanRec
         if connection.total_changes() != before:
             changed.append(span)
     return changed
+
+
+def _close_lost(connection: apsw.Connection, instance_id: str, seen_ns: int) -> list[SpanRecord]:
+    newest = "SELECT max(start_ns) FROM spans WHERE state = 'running' AND instance_id = ?"
+    end_ns = max(seen_ns, connection.execute(newest, (instance_id,)).get or 0)
+    rows = connection.execute(
+        "UPDATE spans SET state = 'lost', end_ns = ? WHERE state = 'running' AND instance_id = ? RETURNING " + _COLUMNS,
+        (end_ns, instance_id),
+    )
+    return [SpanRecord._make(row) for row in rows]
 
 
 def _conditions(wanted: SpanFilter) -> tuple[list[str], list[str | int]]:

@@ -23,7 +23,7 @@ def ids(registry: Registry, **narrow: Any) -> list[str]:
 
 def test_a_lease_lapses_unless_heartbeats_renew_it(hand: Any) -> None:
     lapsed: list[str] = []
-    registry = Registry(hand.clock, lease_s=10, on_lapse=lapsed.append)
+    registry = Registry(hand.clock, lease_s=10, on_lapse=lambda instance_id, _: lapsed.append(instance_id))
     registry.register(registration("a", "127.0.0.1:1"))
     registry.register(registration("b", "127.0.0.1:2"))
     hand.now += 8
@@ -68,7 +68,7 @@ def test_a_taken_name_is_refused_and_its_owner_stays(hand: Any, changes: dict[st
 
 def test_the_next_life_of_a_process_replaces_the_one_before(hand: Any) -> None:
     lapsed: list[str] = []
-    registry = Registry(hand.clock, on_lapse=lapsed.append)
+    registry = Registry(hand.clock, on_lapse=lambda instance_id, _: lapsed.append(instance_id))
     registry.register(registration("a"))
     registry.register(registration("b", tags=["changed"]))
     assert ids(registry) == ["b"]
