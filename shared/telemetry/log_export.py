@@ -58,7 +58,7 @@ class LogExport(logging.Handler):
         """Queue the record."""
         if record.name.startswith("opentelemetry"):  # what the export says of itself would go on for ever
             return
-        values = {"logger.name": record.name, **log_context()}
+        values = log_context()
         if record.exc_info and record.exc_info[0]:
             values["exception.type"] = record.exc_info[0].__name__
             values["exception.stacktrace"] = (record.exc_text or "")[-MAX_BODY_CHARS:]
