@@ -8,17 +8,24 @@ from typing import Any
 
 import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from services.control import lives
 from services.control.clock import Clock
 from services.control.event_log import EventLog, Payload
+from services.control.forward.forwarder import Forwarder
 from services.control.gateway.agent_peer import AgentPeer
 from services.control.gateway.app import Gateway, build_app
 from services.control.gateway.control_stream import RUN_EVENTS
 from services.control.logs.log_store import LogStore
 from services.control.logs.schema import SCHEMA as LOGS
 from services.control.logs.servicer import OtlpLogsServicer
+from services.control.metrics.exposition import Exposition
+from services.control.metrics.heartbeat_counters import HeartbeatCounters
+from services.control.metrics.series import SeriesTable
+from services.control.metrics.servicer import OtlpMetricsServicer
+from services.control.metrics.span_figures import SpanFigures
 from services.control.mode.mode_store import ModeStore
 from services.control.mode.observability_mode import ObservabilityMode
 from services.control.mode.schema import SCHEMA as MODE
@@ -32,6 +39,7 @@ from services.control.runs.schema import SCHEMA as RUNS
 from services.control.settings import ControlSettings
 from services.control.telemetry.schema import SCHEMA as TELEMETRY
 from services.control.telemetry.servicer import OtlpTraceServicer, TelemetryServicer
+from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
 from shared.errors import WaystationError
 from shared.http_server import http_server
@@ -48,6 +56,7 @@ SERVICE_NAMES = (
     "waystation.control.v1.ObservabilityService",
     "opentelemetry.proto.collector.trace.v1.TraceService",
     "opentelemetry.proto.collector.logs.v1.LogsService",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService",
 )
 SCHEMAS = (TELEMETRY, RUNS, MODE, LOGS, lives.SCHEMA)
 SWEEP_S = 0.5
@@ -65,7 +74,7 @@ class Control:
         self._work: set[asyncio.Task[None]] = set()
         self.database = Database(settings.home / "control.db", *SCHEMAS, synchronous="NORMAL")
         self.event_log = EventLog(clock.wall, max_bytes=settings.max_event_log_bytes)
-        self.spans = SpanStore(self.database, self._note)
+        self.spans = SpanStore(self.database, self._note_spans)
         self.runs = RunProjection(self.database, self._agents, self._note)
         self.logs = LogStore(self.database, max_bytes=settings.max_log_bytes)
         self.mode = ObservabilityMode(ModeStore(self.database), clock, self.event_log.append)
@@ -73,12 +82,29 @@ class Control:
         self.health_check = HealthCheck(self.registry, probe, interval_s=settings.health_check_s)
         self.agent = AgentPeer(self.registry, settings.agent_address)
         started = self._started = clock.monotonic()
+        self.figures = SpanFigures()
+        self.counters = HeartbeatCounters(self.registry.instance_ids)
+        self.series = SeriesTable(clock.monotonic)
+        self.forwarder = Forwarder(settings.forward_endpoint)
+        exposition = Exposition(
+            self.registry,
+            self.runs,
+            self.spans,
+            self.logs,
+            self.mode,
+            self.figures,
+            self.counters,
+            self.series,
+            self.forwarder,
+        )
         self.gateway = Gateway(
             self.registry,
             self.spans,
             self.runs,
             self.logs,
             self.mode,
+            exposition,
+            self.series,
             self.event_log,
             self.agent,
             lambda: clock.monotonic() - started,
@@ -87,16 +113,18 @@ class Control:
     def add_servicers(self, server: grpc.aio.Server) -> None:
         """Add all that is served over gRPC."""
         registry = RegistryServicer(
-            self.registry, self.health_check, self._settings.heartbeat_s, lambda: self.mode.name
+            self.registry, self.health_check, self.counters, self._settings.heartbeat_s, lambda: self.mode.name
         )
         control_v1.add_RegistryServiceServicer_to_server(registry, server)
         telemetry = TelemetryServicer(self.spans, self.runs, self.event_log, self._clock.wall)
         control_v1.add_TelemetryServiceServicer_to_server(telemetry, server)
         control_v1.add_ObservabilityServiceServicer_to_server(ObservabilityServicer(self.mode), server)
         add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
-        add_traces(OtlpTraceServicer(self.spans), server)
+        add_traces(OtlpTraceServicer(self.spans, self.forwarder), server)
         add_logs: Any = logs_service_pb2_grpc.add_LogsServiceServicer_to_server
-        add_logs(OtlpLogsServicer(self.logs, self._clock.wall), server)
+        add_logs(OtlpLogsServicer(self.logs, self.forwarder, self._clock.wall), server)
+        add_metrics: Any = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server
+        add_metrics(OtlpMetricsServicer(self.series, self.forwarder), server)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -125,6 +153,7 @@ class Control:
             self._mend_traces(),
             self.health_check.run(),
             self.mode.run(),
+            self.forwarder.run(),
         ):
             self._start(work)
 
@@ -139,6 +168,10 @@ class Control:
         task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+    def _note_spans(self, changed: Sequence[SpanRecord]) -> None:
+        self.figures.note(changed)
+        self._note(changed)
 
     def _note(self, changed: Sequence[Payload]) -> None:
         for item in changed:

@@ -1,8 +1,9 @@
 """The settings of the control plane."""
 
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from shared.settings import DEFAULT_DOORS, Settings
 
@@ -40,7 +41,21 @@ class ControlSettings(Settings):
     """How much of them is kept at most, about; the oldest go first."""
     max_store_bytes: int = Field(default=4 * 1024**3, ge=10_000_000)
     """How large control.db may become; the oldest spans go first."""
+    forward_endpoint: str = ""
+    """Another OTLP collector that gets all telemetry too, over gRPC: host:port, or https://host:port for TLS."""
     max_runs: int = Field(default=20_000, ge=10_000)
     """How many runs are listed at most, the oldest go first. The agent sends the newest 10,000 when they are absent."""
     max_event_log_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """How much of the recent past the event stream can replay."""
+
+    @field_validator("forward_endpoint")
+    @classmethod
+    def _check_forward_endpoint(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not parts.port or parts.path not in ("", "/"):
+            raise ValueError("it must be host:port or https://host:port of a collector that speaks OTLP over gRPC")
+        if parts.port == info.data.get("port") and parts.hostname in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("telemetry that the control plane passes on to itself would go round for ever")
+        return f"{'https://' if parts.scheme == 'https' else ''}{parts.netloc}"

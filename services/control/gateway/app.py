@@ -18,6 +18,7 @@ from services.control.gateway.failures import FAILURES, add_failure_handlers
 from services.control.gateway.host_guard import HostGuard
 from services.control.gateway.log_routes import log_routes
 from services.control.gateway.mapping import run_view, service_list, span_view
+from services.control.gateway.metric_routes import metric_routes
 from services.control.gateway.mode_routes import mode_routes
 from services.control.gateway.run_stream import RunStream
 from services.control.gateway.status_page import status_page
@@ -33,6 +34,8 @@ from services.control.gateway.views import (
     SpanList,
 )
 from services.control.logs.log_store import LogStore
+from services.control.metrics.exposition import Exposition
+from services.control.metrics.series import SeriesTable
 from services.control.mode.observability_mode import ObservabilityMode
 from services.control.registry.registry import Registry
 from services.control.runs.projection import RunFilter, RunProjection
@@ -61,6 +64,8 @@ class Gateway:
     runs: RunProjection
     logs: LogStore
     mode: ObservabilityMode
+    exposition: Exposition
+    series: SeriesTable
     event_log: EventLog
     agent: AgentPeer
     uptime_s: Callable[[], float]
@@ -84,6 +89,7 @@ def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
         _event_routes(gateway),
         mode_routes(gateway.mode),
         log_routes(gateway.logs),
+        metric_routes(gateway.exposition, gateway.series),
         _pages(gateway, app),
     ):
         app.include_router(router)

@@ -16,6 +16,7 @@ from services.control.gateway.views import (
     RunEventView,
     RunSource,
     RunView,
+    SeriesView,
     ServiceList,
     ServiceView,
     SpanEventView,
@@ -23,6 +24,7 @@ from services.control.gateway.views import (
     SpanView,
 )
 from services.control.logs.log_record import LogRecord, severity_name
+from services.control.metrics.series import Series
 from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from services.control.telemetry.span import SpanRecord
@@ -127,6 +129,26 @@ def log_view(record: LogRecord) -> LogView:
         thread_id=record.thread_id,
         correlation_id=record.correlation_id,
         attributes=record.contents(),
+    )
+
+
+def series_view(series: Series) -> SeriesView:
+    """A metric series as JSON."""
+    return SeriesView(
+        name=series.name,
+        kind=series.kind,  # type: ignore[arg-type]  # the door lets no other kind through
+        unit=series.unit,
+        description=series.description,
+        service=series.service,
+        instance_id=series.instance_id,
+        attributes=series.contents(),
+        temporality=series.temporality,  # type: ignore[arg-type]
+        time_unix_ms=_ms(series.time_ns),
+        value=series.value,
+        count=series.count,
+        sum=series.sum,
+        bounds=list(series.bounds),
+        bucket_counts=list(series.bucket_counts),
     )
 
 

@@ -56,14 +56,15 @@ class LogStore:
 
     def __init__(self, database: Database, *, max_bytes: int) -> None:
         self._database, self._max_bytes = database, max_bytes
-        self._bytes = 0
+        self.stored_bytes = 0
+        """What the stored records weigh, about."""
         self.pending = 0
         """Records that wait for their commit."""
 
     async def load(self) -> None:
         """Learn how much is stored."""
         query = "SELECT coalesce(sum(size), 0) FROM logs"
-        self._bytes = int(await self._database.read(lambda connection: connection.execute(query).get))
+        self.stored_bytes = int(await self._database.read(lambda connection: connection.execute(query).get))
 
     async def add(self, records: Sequence[LogRecord]) -> None:
         """Store records. Raises `LimitExceeded` when too many wait."""
@@ -73,7 +74,7 @@ class LogStore:
             )
         self.pending += len(records)
         try:
-            self._bytes += await self._database.write(lambda connection: self._insert(connection, records))
+            self.stored_bytes += await self._database.write(lambda connection: self._insert(connection, records))
         finally:
             self.pending -= len(records)
 
@@ -81,7 +82,7 @@ class LogStore:
         """Insert, delete what there is too much of, and return by how many bytes the table has grown."""
         connection.executemany(_INSERT, records)
         grown = sum(record.size for record in records)
-        while self._bytes + grown > self._max_bytes:
+        while self.stored_bytes + grown > self._max_bytes:
             gone: list[Any] = connection.execute(_DELETE_OLDEST, (PRUNE_SLICE,)).fetchall()
             grown -= sum(size for (size,) in gone)
             if not gone:
@@ -119,7 +120,7 @@ class LogStore:
         total, deleted = 0, PRUNE_SLICE
         while deleted == PRUNE_SLICE:
             deleted, freed = await self._database.write(work)
-            self._bytes -= freed
+            self.stored_bytes -= freed
             total += deleted
         return total
 

@@ -1,6 +1,6 @@
 """Which processes are there: registrations under leases, in memory, with a version that grows."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from services.control.clock import Clock
@@ -124,6 +124,15 @@ class Registry:
         now = self._clock.monotonic()
         self._update(record, heartbeat_at=now, expires_at=now + record.lease_s, health=health)
         return record.lease_s
+
+    def instance_ids(self) -> Collection[str]:
+        """The processes that are registered now."""
+        return self._records.keys()
+
+    def name_of(self, instance_id: str) -> str:
+        """The service that a registered process is; empty when it is not there."""
+        record = self._records.get(instance_id)
+        return record.registration.descriptor.name if record else ""
 
     def deregister(self, instance_id: str) -> None:
         """Take a process out at once; one that is not there is no mistake."""

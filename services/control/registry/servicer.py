@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from services.control.metrics.heartbeat_counters import HeartbeatCounters, check_counters
 from services.control.registry.health_check import HealthCheck
 from services.control.registry.registry import Registration, Registry
 from shared.errors import InvalidInput
@@ -19,10 +20,16 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
     """Serves the registry. `mode` gives the observability mode in force, which every answer tells."""
 
     def __init__(
-        self, registry: Registry, health_check: HealthCheck, heartbeat_s: float, mode: Callable[[], str]
+        self,
+        registry: Registry,
+        health_check: HealthCheck,
+        counters: HeartbeatCounters,
+        heartbeat_s: float,
+        mode: Callable[[], str],
     ) -> None:
         self._registry = registry
         self._health_check = health_check
+        self._counters = counters
         self._heartbeat_s = heartbeat_s
         self._mode = mode
 
@@ -38,7 +45,9 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
 
     async def Heartbeat(self, request: control_v1.HeartbeatRequest, context: Context) -> control_v1.HeartbeatResponse:
         response = control_v1.HeartbeatResponse(observability_mode=self._mode())
+        check_counters(request.counters)
         lease_s = self._registry.heartbeat(request.instance_id, request.health)
+        self._counters.note(request.instance_id, self._registry.name_of(request.instance_id), request.counters)
         response.lease.FromTimedelta(timedelta(seconds=lease_s))
         return response
 

@@ -9,6 +9,7 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.control.event_log import EventLog, Gap
+from services.control.forward.forwarder import Forwarder
 from services.control.registry.limits import check_instance_id
 from services.control.runs.projection import RunProjection
 from services.control.runs.report import report_from_proto
@@ -28,10 +29,10 @@ SPANS_AT_ONCE = 512
 
 
 class OtlpTraceServicer(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans from any OpenTelemetry exporter."""
+    """Takes spans from any OpenTelemetry exporter, and passes them on."""
 
-    def __init__(self, store: SpanStore) -> None:
-        self._store = store
+    def __init__(self, store: SpanStore, forwarder: Forwarder) -> None:
+        self._store, self._forwarder = store, forwarder
 
     async def Export(
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Context
@@ -39,9 +40,12 @@ class OtlpTraceServicer(trace_service_pb2_grpc.TraceServiceServicer):
         fault_point("during_call")
         rejections = Rejections()
         spans = read_spans(request, rejections)
+        count = 0
         while piece := list(islice(spans, SPANS_AT_ONCE)):
             await self._store.add_ends(piece)
+            count += len(piece)
         fault_point("after_record")
+        self._forwarder.offer("spans", request, count)
         response = trace_service_pb2.ExportTraceServiceResponse()
         if rejections.count:
             response.partial_success.rejected_spans = rejections.count
