@@ -18,6 +18,7 @@ from services.control.forward.forwarder import Forwarder
 from services.control.gateway.agent_peer import AgentPeer
 from services.control.gateway.app import Gateway, build_app
 from services.control.gateway.control_stream import RUN_EVENTS
+from services.control.housekeeping import Housekeeping
 from services.control.logs.log_store import LogStore
 from services.control.logs.schema import SCHEMA as LOGS
 from services.control.logs.servicer import OtlpLogsServicer
@@ -41,7 +42,6 @@ from services.control.telemetry.schema import SCHEMA as TELEMETRY
 from services.control.telemetry.servicer import OtlpTraceServicer, TelemetryServicer
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
-from shared.errors import WaystationError
 from shared.http_server import http_server
 from shared.pb import agent_v1, control_v1
 from shared.process import ready_file, run_process, stop_requested
@@ -59,10 +59,6 @@ SERVICE_NAMES = (
     "opentelemetry.proto.collector.metrics.v1.MetricsService",
 )
 SCHEMAS = (TELEMETRY, RUNS, MODE, LOGS, lives.SCHEMA)
-SWEEP_S = 0.5
-MEND_S = 1.0
-PRUNE_S = 600.0
-DAY_NS = 24 * 3600 * 10**9
 
 
 class Control:
@@ -79,6 +75,7 @@ class Control:
         self.logs = LogStore(self.database, max_bytes=settings.max_log_bytes)
         self.mode = ObservabilityMode(ModeStore(self.database), clock, self.event_log.append)
         self.registry = Registry(clock, lease_s=settings.lease_s, on_lapse=self._note_lapse)
+        self.housekeeping = Housekeeping(self.registry, self.spans, self.runs, self.logs, self._agents, settings, clock)
         self.health_check = HealthCheck(self.registry, probe, interval_s=settings.health_check_s)
         self.agent = AgentPeer(self.registry, settings.agent_address)
         started = self._started = clock.monotonic()
@@ -146,11 +143,8 @@ class Control:
         await self.mode.load()
         await self.logs.load()
         for work in (
-            self._sweep(),
-            self._prune(),
+            *self.housekeeping.works(),
             self._log_registry(),
-            self._look_for_orphans(),
-            self._mend_traces(),
             self.health_check.run(),
             self.mode.run(),
             self.forwarder.run(),
@@ -186,59 +180,12 @@ class Control:
 
     def _note_lapse(self, instance_id: str, silent_s: float) -> None:
         logger.warning("the lease of %s lapsed", instance_id)
-        self._start(self._mark_lost(instance_id, int((self._clock.wall() - silent_s) * 1e9)))
+        self._start(self.housekeeping.mark_lost(instance_id, silent_s))
         self._start(self.mode.note_crash(instance_id))
-
-    async def _mark_lost(self, instance_id: str, seen_ns: int) -> None:
-        try:
-            await self.spans.mark_lost(instance_id, seen_ns)
-            await self.runs.note_lost(instance_id)
-        except WaystationError as error:
-            logger.error("spans and runs of %s are not shown as lost: %s", instance_id, error)
-
-    async def _look_for_orphans(self) -> None:
-        await asyncio.sleep(self._settings.lease_s)
-        try:
-            await self.runs.note_lost()
-        except WaystationError as error:
-            logger.error("runs are not shown as lost: %s", error)
-
-    async def _mend_traces(self) -> None:
-        """Close the spans of processes that are not there, and put back those that dead agents did not send."""
-        while True:
-            await asyncio.sleep(MEND_S)
-            agents = self._agents()
-            if agents is None:  # who is there will be known when all had the time to register again
-                continue
-            now_ns = int(self._clock.wall() * 1e9)
-            live = {each.instance_id for each in self.registry.registrations()}
-            try:
-                await self.spans.put_back([*agents], now_ns)
-                await self.spans.mark_lost_except(live, now_ns - int(self._settings.lease_s * 1e9))
-            except WaystationError as error:
-                logger.error("traces are not mended: %s", error)
 
     async def _log_registry(self) -> None:
         async for snapshot in self.registry.watch():
             self.event_log.append(snapshot)
-
-    async def _sweep(self) -> None:
-        while True:
-            self.registry.expire()
-            await asyncio.sleep(SWEEP_S)
-
-    async def _prune(self) -> None:
-        while True:
-            oldest_ns = int(self._clock.wall() * 1e9 - self._settings.retention_days * DAY_NS)
-            try:
-                pruned = await self.spans.prune(oldest_ns, self._settings.max_spans, self._settings.max_store_bytes)
-                if pruned:
-                    logger.info("pruned %d spans", pruned)
-                await self.runs.prune(self._settings.max_runs)
-                await self.logs.prune(int(self._clock.wall() * 1e9 - self._settings.log_retention_days * DAY_NS))
-            except WaystationError as error:
-                logger.error("not pruned: %s", error)
-            await asyncio.sleep(PRUNE_S)
 
 
 @asynccontextmanager
