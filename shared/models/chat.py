@@ -24,6 +24,7 @@ CLOSING_TIMEOUT_S = 0.2
 CONTEXT_ERRORS = ("exceed_context_size", "context_length_exceeded")
 """What llama.cpp and OpenAI call a prompt that does not fit."""
 MAX_ERROR_BYTES = 2_000
+MAX_NAME_CHARS = 200
 MAX_CONNECTIONS = 128
 EVENT_STREAM = "text/event-stream"
 
@@ -48,8 +49,6 @@ class ChatUsage:
     cached_tokens: int = 0
     time_to_first_token_s: float = 0.0
     duration_s: float = 0.0
-    response_model: str = ""
-    """What the server calls the model that answered; empty when it does not say."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,9 @@ class OpenAiChatModel:
         if not is_done:
             raise self._unavailable("the connection ended in the middle of the reply")
         ended = time.perf_counter()
-        yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started, answering))
+        if answering:
+            trace.get_current_span().set_attribute(attributes.RESPONSE_MODEL, answering[:MAX_NAME_CHARS])
+        yield ChatDelta(usage=_usage(self.model, reported, (first or ended) - started, ended - started))
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
         detail = self._redacted((await response.content.read(MAX_ERROR_BYTES)).decode(errors="replace"))
@@ -275,7 +276,7 @@ def _without_userinfo(url: str) -> str:
     return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
-def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: float, answering: str) -> ChatUsage:
+def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: float) -> ChatUsage:
     details = reported.get("prompt_tokens_details") or {}
     return ChatUsage(
         model=model,
@@ -284,7 +285,6 @@ def _usage(model: str, reported: dict[str, Any], first_s: float, duration_s: flo
         cached_tokens=int(details.get("cached_tokens", 0)),
         time_to_first_token_s=first_s,
         duration_s=duration_s,
-        response_model=answering,
     )
 
 
@@ -295,7 +295,6 @@ def _record(span: trace.Span, usage: ChatUsage) -> None:
             attributes.OUTPUT_TOKENS: usage.output_tokens,
             attributes.CACHED_TOKENS: usage.cached_tokens,
             attributes.TIME_TO_FIRST_CHUNK: usage.time_to_first_token_s,
-            attributes.RESPONSE_MODEL: usage.response_model or usage.model,
         }
     )
 

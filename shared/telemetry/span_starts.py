@@ -2,7 +2,8 @@
 
 import threading
 from collections import deque
-from typing import Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
@@ -131,8 +132,6 @@ class ControlPlane:
 def start_to_proto(span: Span, service: str) -> control_v1.Span:
     """The message for a span that runs."""
     context, parent = span.get_span_context(), span.parent
-    attributes = Struct()
-    attributes.update(redactor().attributes(span.attributes or {}))
     message = control_v1.Span(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
@@ -140,9 +139,19 @@ def start_to_proto(span: Span, service: str) -> control_v1.Span:
         name=span.name,
         service=service,
         kind=span.kind.name.lower(),
-        attributes=attributes,
+        attributes=_struct(span.attributes),
     )
     message.start_time.FromNanoseconds(span.start_time or 0)
     for link in span.links:
-        message.links.add(trace_id=f"{link.context.trace_id:032x}", span_id=f"{link.context.span_id:016x}")
+        message.links.add(
+            trace_id=f"{link.context.trace_id:032x}",
+            span_id=f"{link.context.span_id:016x}",
+            attributes=_struct(link.attributes),
+        )
     return message
+
+
+def _struct(values: Mapping[str, Any] | None) -> Struct:
+    struct = Struct()
+    struct.update(redactor().attributes(values))
+    return struct

@@ -14,7 +14,7 @@ from services.control.telemetry.span import MAX_TIME_NS, SpanRecord, is_span_id,
 from shared.pb import agent_v1
 from shared.telemetry import attributes
 
-REQUEST_NAME = "waystation.agent.v1.AgentService/StartRun"
+REQUEST_NAME = "/waystation.agent.v1.AgentService/StartRun"
 CommittedSpan = tuple[SpanRecord, int]
 """The span as it is put back, with the epoch of its run."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 
@@ -136,7 +137,8 @@ class SpanStore:
     async def mark_lost_except(self, live: Collection[str], before_ns: int) -> None:
         """The same for every process but the live ones, unless it began a span since `before_ns`."""
         query = "SELECT instance_id FROM spans WHERE state = 'running' GROUP BY instance_id HAVING max(start_ns) < ?"
-        rows = await self._database.read(lambda connection: connection.execute(query, (before_ns,)).fetchall())
+        read = self._database.read(lambda connection: connection.execute(query, (before_ns,)).fetchall())
+        rows: list[Any] = await read
         for (instance_id,) in rows:
             if instance_id not in live:
                 await self.mark_lost(instance_id)

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.control.telemetry.span import (
     MAX_BODY_BYTES,
+    MAX_ITEMS,
     MAX_NAME_CHARS,
     MAX_TIME_NS,
     SpanRecord,
@@ -42,9 +43,10 @@ def start_from_proto(span: control_v1.Span, instance_id: str) -> SpanRecord:
         raise _bad("start_time", "a time from 1970 until 2262")
     try:
         attributes = MessageToDict(span.attributes)
+        links = [_link(link) for link in span.links[:MAX_ITEMS]]
     except ValueError:
         raise _bad("attributes", "JSON values, no NaN or infinity") from None
-    body = orjson.dumps({"attributes": attributes, "events": [], "links": []})
+    body = orjson.dumps({"attributes": attributes, "events": [], "links": links})
     if len(body) > MAX_BODY_BYTES:
         raise _bad("attributes", f"at most {MAX_BODY_BYTES} bytes")
     return SpanRecord(
@@ -64,6 +66,12 @@ def start_from_proto(span: control_v1.Span, instance_id: str) -> SpanRecord:
         instance_id=instance_id,
         body=body,
     )
+
+
+def _link(link: control_v1.Span.Link) -> dict[str, Any]:
+    if not (is_trace_id(link.trace_id) and is_span_id(link.span_id)):
+        raise _bad("links", "ids of a trace and a span, as lower-case hex digits")
+    return {"trace_id": link.trace_id, "span_id": link.span_id, "attributes": MessageToDict(link.attributes)}
 
 
 def span_to_proto(span: SpanRecord) -> control_v1.Span:
