@@ -68,5 +68,5 @@ lock: install ## pin the newest versions that pyproject.toml permits
 bench: models ## measure every figure beside its peer
 	$(BIN)/waystation bench
 
-chaos: install ## kill every process at every boundary, 500 times, and look for what was lost or done twice (20 minutes)
+chaos: install ## kill every process at every boundary, 500 times, and look for what was lost or done twice (12 minutes)
 	$(BIN)/python -m tests.chaos $(ARGS)
