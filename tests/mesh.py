@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.kept_homes import kept_if_failing
+
 ROOT = Path(__file__).parents[1]
 DOORS = ("CONTROL", "CONTROL_HTTP", "MODELS", "RAG", "CODING", "TOOLS", "AGENT")
 
@@ -58,7 +60,8 @@ def prepared_mesh(home: Path, settings: Mapping[str, str]) -> Iterator[Mesh]:
         ports = {f"WAYSTATION_{name}_PORT": str(door.getsockname()[1]) for name, door in zip(DOORS, taken, strict=True)}
     mine = {name: value for name, value in os.environ.items() if not name.startswith("WAYSTATION_")}
     mesh = Mesh(home, {**mine, **ports, "WAYSTATION_HOME": str(home), **settings})
-    try:
-        yield mesh
-    finally:
-        mesh.run("down")
+    with kept_if_failing(home):
+        try:
+            yield mesh
+        finally:
+            mesh.run("down")

@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, cast
 
 import grpc
 
-from shared.call_context import CallContext, current_call, serving
+from shared.call_context import CallContext, current_call
 from shared.capability.outputs import Commit, Result
 from shared.capability.service import Capability
 from shared.capability.wire import descriptor_to_proto, invocation_from_proto, output_to_proto, result_to_proto
@@ -40,16 +39,15 @@ class CapabilityServicer(capability_v1.CapabilityServiceServicer):
             raise InvalidInput(
                 f"The task has {size} bytes; 1 to {MAX_TASK_BYTES} are possible.", field="task", limit=MAX_TASK_BYTES
             )
-        call = replace(current_call() or CallContext(), run_id=request.ids.run_id)
+        call = current_call() or CallContext()
         outputs = self._capability.invoke(invocation_from_proto(request), call)
         has_ended = False
-        with serving(call):
-            async with aclosing(cast(Any, outputs)):
-                async for output in outputs:
-                    if has_ended:
-                        raise InternalError(f"{self._capability.descriptor.name} yielded something after its result.")
-                    has_ended = isinstance(output, Result | Commit)
-                    yield await self._commit(output, call) if isinstance(output, Commit) else output_to_proto(output)
+        async with aclosing(cast(Any, outputs)):
+            async for output in outputs:
+                if has_ended:
+                    raise InternalError(f"{self._capability.descriptor.name} yielded something after its result.")
+                has_ended = isinstance(output, Result | Commit)
+                yield await self._commit(output, call) if isinstance(output, Commit) else output_to_proto(output)
         if not has_ended:
             raise InternalError(f"{self._capability.descriptor.name} ended without a result.")
 

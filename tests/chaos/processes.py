@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.kept_homes import kept_if_failing
 from tests.mesh import ROOT
 
 START_TIMEOUT_S = 30.0
@@ -164,6 +165,7 @@ async def running_mesh(home: Path, names: tuple[str, ...] = tuple(MODULES)) -> A
     environ = _environ(home, ports)
     chosen = {name: Process(name, home, environ) for name in MODULES if name in names}
     async with AsyncExitStack() as stack:
+        stack.enter_context(kept_if_failing(home))
         for process in chosen.values():
             stack.push_async_callback(process.stop)
         for name, process in chosen.items():

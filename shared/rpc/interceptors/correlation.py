@@ -13,6 +13,9 @@ from shared.telemetry import attributes
 from shared.telemetry.resources import process_resources
 
 CORRELATION_KEY = "x-correlation-id"
+RUN_KEY = "x-run-id"
+"""The run that a call is made for, so that the callee's spans and log lines name it."""
+MAX_RUN_ID_CHARS = 100
 
 
 @asynccontextmanager
@@ -21,10 +24,11 @@ async def around_correlation(call: ServedCall) -> AsyncIterator[None]:
     correlation_id = correlation_id_from(call.metadata.get(CORRELATION_KEY))
     remaining = call.servicer_context.time_remaining()
     deadline = None if remaining is None else time.monotonic() + remaining
+    run_id = str(call.metadata.get(RUN_KEY, ""))[:MAX_RUN_ID_CHARS]
+    ids = {attributes.CORRELATION_ID: correlation_id, **({attributes.RUN_ID: run_id} if run_id else {})}
     # the one place where a service says how it is: on its server spans, from memory
-    described = {attributes.CORRELATION_ID: correlation_id, **process_resources.attributes}
-    trace.get_current_span().set_attributes(described)
-    with serving(CallContext(correlation_id=correlation_id, deadline=deadline)):
+    trace.get_current_span().set_attributes({**ids, **process_resources.attributes})
+    with serving(CallContext(correlation_id=correlation_id, run_id=run_id, deadline=deadline)):
         yield
 
 

@@ -11,7 +11,7 @@ from grpc.aio import ClientCallDetails
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.call_context import current_call
-from shared.rpc.interceptors.correlation import CORRELATION_KEY
+from shared.rpc.interceptors.correlation import CORRELATION_KEY, RUN_KEY
 from shared.rpc.interceptors.deadline import outgoing_timeout
 
 TRACE_KEY = "traceparent"
@@ -28,6 +28,8 @@ def _completed(details: ClientCallDetails) -> ClientCallDetails:
     call_context = current_call()
     if call_context and metadata.get(CORRELATION_KEY) is None:
         metadata.add(CORRELATION_KEY, call_context.correlation_id)
+        if call_context.run_id:
+            metadata.add(RUN_KEY, call_context.run_id)
     return ClientCallDetails(
         details.method, outgoing_timeout(details.timeout), metadata, details.credentials, details.wait_for_ready
     )
