@@ -45,7 +45,7 @@ def run_process(settings_class: type[S], serve: Callable[[S, str], Coroutine[Non
         set_up_logging(service, settings.log_level)
         instance_id = new_instance_id(service)
         # the control plane does not trace itself: its spans would make spans
-        endpoint = "" if service == "control" else settings.spans_endpoint
+        endpoint = settings.spans_endpoint if settings.tracing and service != "control" else ""
         starts_address = settings.control_address if endpoint == settings.control_address else ""
         provider = set_up_tracing(service, instance_id, endpoint, starts_address)
         try:

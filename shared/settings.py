@@ -42,6 +42,8 @@ class Settings(BaseModel):
     """Where the control plane is; empty means that there is none."""
     otlp_endpoint: str = ""
     """Where spans go, as host:port; empty means the control plane."""
+    tracing: bool = True
+    """Whether spans are made at all."""
     model_url: str = f"http://127.0.0.1:{DEFAULT_DOORS['models']}/v1"
     """The OpenAI-compatible server for chat models."""
     model_name: str = "qwen2.5-coder-1.5b-instruct"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from services.agent.bench import arbitrator, mesh, router, saver, store
+from services.agent.bench import arbitrator, mesh, router, saver, store, tracing
 from services.agent.bench.measure import Measure
 from shared.errors import WaystationError
 
@@ -27,12 +27,17 @@ async def _store(data: Path | None) -> list[Measure]:
     return await store.measure()
 
 
+async def _tracing(data: Path | None) -> list[Measure]:
+    return await tracing.measure()
+
+
 BENCHES: dict[str, Bench] = {
     "arbitrator": arbitrator.measure,
     "mesh": _mesh,
     "router": router.measure,
     "saver": _saver,
     "store": _store,
+    "tracing": _tracing,
 }
 
 

@@ -28,10 +28,10 @@ async def measure() -> list[Measure]:
     """Run real processes and bare LangGraph in turn. The router embeds every query; no query comes twice."""
     async with running_stack(SCRIPT) as stub:
         for number in range(WARM_UP):
-            await _run(stub, f"repeat after me: warm-up {number}")
-        single = [await _run(stub, f"repeat after me: number {number}") for number in range(RUNS)]
+            await run_once(stub, f"repeat after me: warm-up {number}")
+        single = [await run_once(stub, f"repeat after me: number {number}") for number in range(RUNS)]
         started = time.perf_counter()
-        await _many(stub)
+        await run_many(stub, "repeat after me: concurrent", CONCURRENT_RUNS)
         rate = CONCURRENT_RUNS / (time.perf_counter() - started)
         low = common_v1.EFFORT_LOW
         hops = [await _hop_ms(stub, f"repeat after me: hop {number}", low) for number in range(RUNS)]
@@ -46,7 +46,7 @@ async def measure() -> list[Measure]:
     ]
 
 
-async def _run(stub: "agent_v1.AgentServiceAsyncStub", query: str) -> float:
+async def run_once(stub: "agent_v1.AgentServiceAsyncStub", query: str) -> float:
     """One run with scripted decisions, from the request to its last event, in ms."""
     started = time.perf_counter()
     run = (await stub.StartRun(agent_v1.StartRunRequest(query=query), timeout=60)).run
@@ -58,14 +58,15 @@ async def _run(stub: "agent_v1.AgentServiceAsyncStub", query: str) -> float:
     return elapsed
 
 
-async def _many(stub: "agent_v1.AgentServiceAsyncStub") -> None:
+async def run_many(stub: "agent_v1.AgentServiceAsyncStub", query: str, count: int) -> None:
+    """So many runs, 64 at once."""
     gate = asyncio.Semaphore(CONCURRENCY)
 
     async def one(number: int) -> None:
         async with gate:
-            await _run(stub, f"repeat after me: concurrent {number}")
+            await run_once(stub, f"{query} {number}")
 
-    await asyncio.gather(*(one(number) for number in range(CONCURRENT_RUNS)))
+    await asyncio.gather(*(one(number) for number in range(count)))
 
 
 async def _hop_ms(stub: "agent_v1.AgentServiceAsyncStub", query: str, effort: common_v1.Effort.ValueType) -> float:

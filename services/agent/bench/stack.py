@@ -21,15 +21,17 @@ POLL_S = 0.05
 
 
 @asynccontextmanager
-async def running_stack(script: Sequence[Mapping[str, Any]]) -> AsyncIterator["agent_v1.AgentServiceAsyncStub"]:
+async def running_stack(
+    script: Sequence[Mapping[str, Any]], **settings: str
+) -> AsyncIterator["agent_v1.AgentServiceAsyncStub"]:
     """Start everything in a scratch home, yield a stub for the agent, and stop everything.
 
-    `script` is what the scripted model server answers. Raises `Unavailable` when a process dies,
-    `DeadlineExceeded` when one is not ready in time.
+    `script` is what the scripted model server answers, `settings` are further WAYSTATION_ variables. Raises
+    `Unavailable` when a process dies, `DeadlineExceeded` when one is not ready in time.
     """
     with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder:
         home = Path(folder)
-        environ = _environ(home, script)
+        environ = {**_environ(home, script), **settings}
         async with AsyncExitStack() as stack:
             for name, module in (
                 ("control", "services.control"),

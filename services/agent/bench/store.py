@@ -92,7 +92,7 @@ async def _finished_run(database: Database, number: int) -> None:
 
 async def _page_ms(store: RunStore) -> float:
     started = time.perf_counter()
-    found = await store.page(RunFilter(), PAGE)
+    found, _ = await store.page(RunFilter(), PAGE)
     elapsed_ms = (time.perf_counter() - started) * 1e3
     if len(found) != PAGE:
         raise InternalError(f"The page has {len(found)} runs, not {PAGE}.")
