@@ -154,6 +154,7 @@ class Control:
     def end_streams(self) -> None:
         """Let every watcher of whatever kind come to its end."""
         self.gateway.stopping.set()
+        self.agent.end_watches()
         self.event_log.close()
         self.registry.close()
         self.mode.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import grpc
 
@@ -28,6 +29,7 @@ class AgentPeer:
         self._fallback_address = fallback_address
         self._address = ""
         self._channel: grpc.aio.Channel | None = None
+        self._watches: set[Any] = set()
 
     async def get_run(self, run_id: str) -> agent_v1.Run:
         """Raises `NotFound`, what else the agent raises, and `Unavailable` errors when it is down."""
@@ -43,6 +45,7 @@ class AgentPeer:
         stub = await self._stub()
         request = agent_v1.WatchRunRequest(run_id=run_id, after_sequence=after_sequence)
         call = stub.WatchRun(request, timeout=WATCH_TIMEOUT_S)
+        self._watches.add(call)
         try:
             with peer_errors("agent"):
                 async for response in call:
@@ -53,9 +56,15 @@ class AgentPeer:
             task = asyncio.current_task()
             if task and task.cancelling():
                 raise
-            # the channel was closed because the agent is elsewhere now; nobody cancelled us
-            raise PeerUnavailable("The agent has moved.", remedy=REMEDY, peer="agent") from None
+            # the call was cancelled, not we: the agent is elsewhere now, or this process stops
+            raise PeerUnavailable("The watch of the run was ended.", remedy=REMEDY, peer="agent") from None
         finally:
+            self._watches.discard(call)
+            call.cancel()
+
+    def end_watches(self) -> None:
+        """Let every watch end with `Unavailable`."""
+        for call in tuple(self._watches):
             call.cancel()
 
     async def close(self) -> None:
@@ -72,7 +81,12 @@ class AgentPeer:
         return agent_v1.AgentServiceStub(self._channel)
 
     def _find(self) -> str:
-        agents = self._registry.snapshot("agent").instances
+        # the newest first: the life before may have died at another address, and its lease not have lapsed yet
+        agents = sorted(
+            self._registry.snapshot("agent").instances,
+            key=lambda each: each.register_time.ToNanoseconds(),
+            reverse=True,
+        )
         usable = [agent for agent in agents if agent.health.state in _USABLE]
         return next((agent.address for agent in (*usable, *agents)), self._fallback_address)
 

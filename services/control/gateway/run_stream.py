@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, TypeVar
 
 from sse_starlette import ServerSentEvent
 
@@ -22,8 +21,6 @@ RETRY_S = 0.5
 SETTLE_S = 1.5
 """A number beyond the newest event that is known may be right for so long: what agents report comes a moment later."""
 CHECK_S = 0.05
-
-T = TypeVar("T")
 
 
 class RunStream:
@@ -59,7 +56,7 @@ class RunStream:
                         is_over = self._run.state in TERMINAL
                     is_checked = True
                     continue
-                async with aclosing(_until(self._stopping, self._watch())) as events:
+                async with aclosing(self._watch()) as events:
                     async for event in events:
                         yield sse(event.WhichOneof("payload") or "unknown", run_event_view(event), event.sequence)
                         is_over = is_last_event(event)
@@ -114,26 +111,3 @@ class RunStream:
 
 def _failed(error: WaystationError) -> End:
     return End(reason="gone" if isinstance(error, NotFound) else "interrupted", error=error_view(error))
-
-
-async def _until(stopping: asyncio.Event, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """The items of `source` until `stopping` is set."""
-    stop = asyncio.ensure_future(stopping.wait())
-    step: asyncio.Future[T] | None = None
-    try:
-        while not stopping.is_set():
-            step = asyncio.ensure_future(anext(source))
-            await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not step.done():
-                return
-            try:
-                item = step.result()
-            except StopAsyncIteration:
-                return
-            yield item
-    finally:
-        tasks: set[asyncio.Future[Any]] = {stop, step} if step else {stop}
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        await source.aclose()
