@@ -11,8 +11,8 @@ import apsw
 
 from services.agent.checkpoint import ownership
 from services.agent.checkpoint.rows import head_of
-from services.agent.run_rows import is_live, load_run, save_run
-from shared.errors import AlreadyExists, NotFound, ThreadBusy, WrongState
+from services.agent.run_rows import is_live, load_run, opened_event, save_run
+from shared.errors import AlreadyExists, NotFound, StorageUnavailable, ThreadBusy, WrongState
 from shared.pb import agent_v1
 
 
@@ -43,6 +43,8 @@ class RunRecord:
     """A pause was asked for and has not taken effect."""
     head: str = ""
     """The thread's newest checkpoint when it was taken up."""
+    open_hop: tuple[int, str] | None = None
+    """Index and idempotency key of a hop that was begun and not ended."""
 
 
 def admit(
@@ -92,24 +94,42 @@ def take_up(
     last_owner = ownership.current(connection, run.thread_id)
     run.epoch = _claim(connection, run.thread_id, custodian)
     head = head_of(connection, run.thread_id, "") or ""
-    if last_owner and last_owner.owner != ownership.NOBODY:
+    if last_owner and last_owner.owner not in (ownership.NOBODY, custodian.owner):
         run.attempt_count = run.attempt_count + 1 if head == old_head else 1
     if goes_on:
         run.state = agent_v1.Run.STATE_RUNNING
+        wants_pause = 0
     save_run(connection, run)
     connection.execute(
-        "UPDATE runs SET head = ?, takeup_count = takeup_count + 1, wants_pause = 0 WHERE run_id = ?", (head, run_id)
+        "UPDATE runs SET head = ?, takeup_count = takeup_count + 1, wants_pause = ? WHERE run_id = ?",
+        (head, wants_pause, run_id),
     )
     last = connection.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE run_id = ?", (run_id,)).get
-    return RunRecord(run, last, takeup_count + 1, trace_parent, bool(wants_pause), head)
+    return RunRecord(run, last, takeup_count + 1, trace_parent, bool(wants_pause), head, _open_hop(connection, run_id))
 
 
 def keep_event(
     connection: apsw.Connection, thread_id: str, epoch: int, event: agent_v1.RunEvent, sealed: bytes
 ) -> None:
-    """Store an event. Raises `StaleEpoch` when somebody else has taken the thread over."""
+    """Store an event.
+
+    Raises `StaleEpoch` when somebody else has taken the thread over, and `StorageUnavailable` when the event before it
+    was not stored: numbers have no gaps.
+    """
     ownership.check_epoch(connection, thread_id, epoch)
-    connection.execute("INSERT INTO events VALUES (?, ?, ?)", (event.run_id, event.sequence, sealed))
+    connection.execute(
+        """
+        INSERT INTO events SELECT ?1, ?2, ?3
+        WHERE ?2 = 1 OR EXISTS (SELECT 1 FROM events WHERE run_id = ?1 AND sequence = ?2 - 1)
+        """,
+        (event.run_id, event.sequence, sealed),
+    )
+    if not connection.changes():
+        raise StorageUnavailable(
+            f"Event {event.sequence} of run {event.run_id} has no place: the one before it was not stored.",
+            remedy="The run goes on from its last commit when the store works again.",
+            run_id=event.run_id,
+        )
 
 
 def keep_run(connection: apsw.Connection, run: agent_v1.Run) -> None:
@@ -147,6 +167,18 @@ def wrong_state(run: agent_v1.Run) -> WrongState:
 def _claim(connection: apsw.Connection, thread_id: str, custodian: Custodian) -> int:
     until_ns = custodian.lease_until_ns()
     return ownership.claim(connection, thread_id, custodian.owner, until_ns, time.time_ns())
+
+
+def _open_hop(connection: apsw.Connection, run_id: str) -> tuple[int, str] | None:
+    rows = connection.execute("SELECT event FROM events WHERE run_id = ? ORDER BY sequence DESC", (run_id,))
+    for (sealed,) in rows:
+        event = opened_event(sealed)
+        match event.WhichOneof("payload"):
+            case "hop_started":
+                return event.hop_started.hop_index, event.hop_started.idempotency_key
+            case "hop_ended":
+                return None
+    return None
 
 
 def _check_thread(connection: apsw.Connection, thread_id: str) -> None:

@@ -9,10 +9,11 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from services.agent.arbitrator import Thresholds
-from services.agent.nodes.call_capability import call_capability
+from services.agent.nodes.call_capability import after_call, call_capability
 from services.agent.nodes.decide_next import decide_next, next_step
 from services.agent.nodes.recommend_route import recommend_route
 from services.agent.nodes.respond import respond
+from services.agent.nodes.settle_doubt import settle_doubt
 from services.agent.ports import Events, Node, Ports
 from services.agent.state import RunContext, RunState
 from shared.call_context import CallContext, EffectKeys, current_call, serving
@@ -42,11 +43,13 @@ def build_graph(ports: Ports, limits: Limits, saver: BaseCheckpointSaver[Any]) -
         "decide_next", _step(decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s), ports.events)
     )
     graph.add_node("call_capability", _step(call_capability(ports, limits.hop_timeout_s), ports.events))
+    graph.add_node("settle_doubt", _step(settle_doubt(ports, limits.hop_timeout_s), ports.events))
     graph.add_node("respond", _step(respond(ports, limits.respond_timeout_s), ports.events))
     graph.add_edge(START, "recommend_route")
     graph.add_edge("recommend_route", "decide_next")
     graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])
-    graph.add_edge("call_capability", "decide_next")
+    graph.add_conditional_edges("call_capability", after_call, ["decide_next", "settle_doubt"])
+    graph.add_conditional_edges("settle_doubt", after_call, ["decide_next", "settle_doubt"])
     graph.add_edge("respond", END)
     return graph.compile(checkpointer=saver, name=AUTO)
 

@@ -128,10 +128,13 @@ class PeerDirectory:
             self._keep(self._told)
 
     def _keep(self, instances: Sequence[Instance]) -> None:
-        self._cache.parent.mkdir(parents=True, exist_ok=True)
         partial = self._cache.with_suffix(".partial")
-        partial.write_text(json.dumps([MessageToDict(item) for item in instances]))
-        partial.replace(self._cache)
+        try:
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps([MessageToDict(item) for item in instances]))
+            partial.replace(self._cache)
+        except OSError as error:
+            logger.warning("the service list cannot be kept in %s: %s", self._cache, error)
 
     async def _replace(self, instances: Sequence[Instance]) -> None:
         before = self.services()

@@ -37,6 +37,10 @@ class Directory(Protocol):
         """What can be called now."""
         ...
 
+    def is_idempotent(self, capability: str) -> bool:
+        """Whether a repeated call to it does no harm."""
+        ...
+
     def address_of(self, capability: str) -> str:
         """Where the next call to it goes; "" when it is not there."""
         ...

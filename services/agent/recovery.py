@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from services.agent.custody import RunRecord
 from services.agent.run_driver import RunDriver
@@ -15,45 +16,63 @@ from shared.pb import agent_v1
 
 logger = logging.getLogger(__name__)
 
-SUSPECT_ATTEMPTS = 2
-"""After so many attempts without a commit a run may be what kills the process, and is tried alone."""
 POLL_S = 0.05
 
 
 class Recovery:
-    """Sweeps for runs without a driver and keeps the leases of those that have one. Belongs to one event loop."""
+    """Sweeps for runs without a driver and keeps the leases of those that have one. Belongs to one event loop.
 
-    def __init__(self, driver: RunDriver, store: RunStore, settings: AgentSettings) -> None:
-        self._driver, self._store, self._settings = driver, store, settings
-        self._suspects: list[str] = []
+    `check_store` raises while the store should not be written to.
+    """
+
+    def __init__(
+        self, driver: RunDriver, store: RunStore, settings: AgentSettings, check_store: Callable[[], None]
+    ) -> None:
+        self._driver, self._store, self._settings, self._check_store = driver, store, settings, check_store
         self._trial: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     async def run(self) -> None:
         """Sweep until cancelled. Survives what goes wrong."""
-        try:
-            while True:
-                await asyncio.sleep(self._settings.sweep_interval_s)
-                try:
-                    await self._renew()
-                    await self.sweep()
-                except WaystationError as error:
-                    logger.error("recovery failed and will be tried again: %s", error)
-        finally:
-            if self._trial:
-                self._trial.cancel()
-                await asyncio.gather(self._trial, return_exceptions=True)
+        while True:
+            await asyncio.sleep(self._settings.sweep_interval_s)
+            try:
+                await self._renew()
+                await self.sweep()
+            except WaystationError as error:
+                logger.error("recovery failed and will be tried again: %s", error)
+            except Exception:
+                logger.exception("recovery failed and will be tried again")
+
+    async def stop(self) -> None:
+        """Take nothing up any more; what is under way goes on."""
+        self._is_stopped = True
+        if self._trial:
+            self._trial.cancel()
+            await asyncio.gather(self._trial, return_exceptions=True)
 
     async def sweep(self) -> None:
-        """Take up each live run that nobody drives; one that may have killed the process twice waits to be alone."""
-        for run in await self._store.live():
-            if self._driver.has(run.run_id) or run.run_id in self._suspects:
-                continue
-            if run.attempt_count >= SUSPECT_ATTEMPTS:
-                self._suspects.append(run.run_id)
-                continue
+        """Take up each live run that nobody drives.
+
+        One that was taken up before and has committed nothing since may be what kills the process. While there is
+        such a suspect it is driven alone, and everybody else waits.
+        """
+        if self._is_stopped or self._is_trying:
+            return
+        found = [(run, is_stuck) for run, is_stuck in await self._store.live() if not self._driver.has(run.run_id)]
+        if not found:
+            return
+        self._check_store()
+        suspects = [run.run_id for run, is_stuck in found if is_stuck and run.attempt_count]
+        if suspects:
+            self._trial = asyncio.create_task(self._try_alone(suspects))
+            return
+        for run, _ in found:
             await self._resume(run.run_id)
-        if self._suspects and not (self._trial and not self._trial.done()):
-            self._trial = asyncio.create_task(self._try_alone())
+
+    @property
+    def _is_trying(self) -> bool:
+        return self._trial is not None and not self._trial.done()
 
     async def _resume(self, run_id: str, is_suspect: bool = False) -> RunRecord | None:
         """Take the run up and set it going; None when there is nothing to be done, or not now."""
@@ -75,15 +94,14 @@ class Recovery:
             logger.error("run %s could not be taken up and will be tried again: %s", run_id, error)
         return None
 
-    async def _try_alone(self) -> None:
-        """Drive suspects one at a time, each until it commits something, while new runs wait."""
+    async def _try_alone(self, suspects: list[str]) -> None:
+        """Drive suspects one at a time, each until it commits something; new runs wait, and so does the sweep."""
         self._driver.is_open.clear()
         try:
-            while self._suspects:
-                record = await self._resume(self._suspects[0], is_suspect=True)
+            for run_id in suspects:
+                record = await self._resume(run_id, is_suspect=True)
                 if record:
                     await self._until_progress(record)
-                self._suspects.pop(0)
         finally:
             self._driver.is_open.set()
 

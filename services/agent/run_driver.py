@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from google.protobuf.json_format import ParseDict
@@ -18,7 +18,7 @@ from opentelemetry import trace
 from services.agent.custody import RunRecord
 from services.agent.graph import Graph, recursion_limit
 from services.agent.graph_shape import MIGRATIONS, GraphMigration, GraphShape, find_migration, shape_of
-from services.agent.nodes.call_capability import error_to_proto
+from services.agent.run_error import error_to_proto
 from services.agent.run_events import RunEvents
 from services.agent.run_store import RunStore
 from services.agent.settings import AgentSettings
@@ -32,6 +32,7 @@ from shared.errors import (
     GraphChanged,
     InternalError,
     StaleEpoch,
+    StorageUnavailable,
     ThreadBusy,
     WaystationError,
 )
@@ -77,6 +78,8 @@ class RunDriver:
         self._migrations = migrations
         self._live: dict[str, _Live] = {}
         self._reserved: set[str] = set()
+        self._to_pause: set[str] = set()
+        self._is_draining = False
         self.shape = shape_of(graph)
         self.is_open = asyncio.Event()
         """Cleared while a run that may have killed the process twice is tried alone: new runs wait."""
@@ -105,17 +108,32 @@ class RunDriver:
             yield
         finally:
             self._reserved.discard(run_id)
+            self._to_pause.discard(run_id)
 
     def launch(self, record: RunRecord, cause: Cause = "", is_suspect: bool = False) -> None:
         """Set a run going: from its input, or, with a cause, from its last checkpoint."""
         live = self._live[record.run.run_id] = _Live(record)
         self._events.open(record)
+        if self._is_draining:
+            live.control.request_drain(SHUTDOWN)
+        elif record.run.run_id in self._to_pause:
+            live.control.request_drain(PAUSE)
         live.task = asyncio.create_task(self._drive(live, cause, is_suspect), name=record.run.run_id)
+        # not in a `finally`: a task that is cancelled before its first step runs none
+        live.task.add_done_callback(lambda _: self._forget(live))
+
+    def _forget(self, live: _Live) -> None:
+        run_id = live.record.run.run_id
+        if self._live.get(run_id) is live:
+            del self._live[run_id]
+            self._events.close(run_id)
 
     def ask_pause(self, run_id: str) -> None:
-        """Stop a run at its next step boundary."""
+        """Stop a run at its next step boundary, also one that is about to be launched."""
         if live := self._live.get(run_id):
             live.control.request_drain(PAUSE)
+        elif run_id in self._reserved:
+            self._to_pause.add(run_id)
 
     async def stop(self, run_id: str, verdict: WaystationError | None) -> bool:
         """Stop a run and what it waits for, and wait until that is stored; False when it is not under way here.
@@ -150,15 +168,21 @@ class RunDriver:
 
     async def drain(self) -> None:
         """Let every run stop at its next step boundary, and those that do not get there in time where they are."""
+        self._is_draining = True
         for live in self._live.values():
             live.control.request_drain(SHUTDOWN)
-        tasks = [live.task for live in self._live.values() if live.task]
+        self.is_open.set()  # who waits there stops at once
         fault_point("during_drain")
-        if tasks:
-            _, pending = await asyncio.wait(tasks, timeout=self._settings.drain_timeout_s)
-            for task in pending:
+        end = time.monotonic() + self._settings.drain_timeout_s
+        while tasks := [live.task for live in self._live.values() if live.task]:
+            remaining_s = end - time.monotonic()
+            if remaining_s > 0:
+                await asyncio.wait(tasks, timeout=remaining_s)
+                continue
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
+            await asyncio.sleep(0)  # their callbacks forget them
 
     async def settle(
         self, record: RunRecord, state: agent_v1.Run.State.ValueType, error: WaystationError | None = None
@@ -172,7 +196,8 @@ class RunDriver:
                 run.error.CopyFrom(error_to_proto(error))
             if state not in (agent_v1.Run.STATE_PAUSED, agent_v1.Run.STATE_INPUT_REQUIRED):
                 run.end_time.GetCurrentTime()
-            await asyncio.wrap_future(self._events.emit_state(run))
+            # whoever asked may leave meanwhile
+            await asyncio.shield(asyncio.wrap_future(self._events.emit_state(run)))
         finally:
             self._events.close(run.run_id)
         return run
@@ -192,22 +217,27 @@ class RunDriver:
                 await self.is_open.wait()
             await self._trace(live, cause)
         except (LetGo, asyncio.CancelledError):
-            await self._store.release_lease(run.thread_id, run.epoch)
+            await self._release(run)
         except StaleEpoch as error:
             logger.warning("run %s was taken over: %s", run.run_id, error)
-        except WaystationError as error:  # its end could not be stored; recovery will try again
-            logger.error("run %s could not be ended: %s", run.run_id, error)
-        finally:
-            self._live.pop(run.run_id, None)
-            self._events.close(run.run_id)
+        except WaystationError as error:  # the store failed, not the run; recovery goes on with it
+            logger.error("run %s could not be stored and is let go: %s", run.run_id, error)
+            await self._release(run)
+
+    async def _release(self, run: agent_v1.Run) -> None:
+        try:
+            await self._store.release_lease(run.thread_id, run.epoch)
+        except WaystationError as error:
+            logger.error("run %s keeps its lease until that ends: %s", run.run_id, error)
 
     async def _trace(self, live: _Live, cause: Cause) -> None:
         run, run_timeout_s = live.record.run, live.record.run.run_timeout.ToTimedelta().total_seconds()
         deadline = time.monotonic() + run_timeout_s
         call_context = CallContext(correlation_id=run.correlation_id, run_id=run.run_id, deadline=deadline)
-        run_context = RunContext(
-            run.run_id, run.thread_id, run.correlation_id, run.tenant, attempt=live.record.takeup_count + 1
-        )
+        run_context = RunContext(run.run_id, run.thread_id, run.correlation_id, run.tenant)
+        if live.record.open_hop:
+            index, key = live.record.open_hop
+            run_context = replace(run_context, open_hop_index=index, open_hop_key=key)
         with serving(call_context), run_epoch_span(run, live.record.trace_parent, cause) as span:
             run.state = agent_v1.Run.STATE_RUNNING
             run.ClearField("error")
@@ -237,7 +267,7 @@ class RunDriver:
             error = live.verdict
         except TimeoutError:
             error = DeadlineExceeded(f"The run took longer than its {run_timeout_s:g} s.", remedy="Raise run_timeout.")
-        except StaleEpoch:
+        except (StaleEpoch, StorageUnavailable):
             raise
         except WaystationError as failure:
             error = failure
@@ -324,7 +354,9 @@ class RunDriver:
             config = self.config(run)
             config["configurable"] |= {"checkpoint_ns": "", "checkpoint_id": found.checkpoint["id"]}
             await saver.aput(config, checkpoint, metadata, checkpoint["channel_versions"])
-        run.graph_digest = self.shape.digest
+        if run.graph_digest != self.shape.digest:
+            run.graph_digest = self.shape.digest
+            await asyncio.wrap_future(self._events.emit_state(run))  # so that it is not migrated twice
 
     def _settle(self, run: agent_v1.Run, state: RunState) -> None:
         run.hop_count = len(state.get("hops", ()))

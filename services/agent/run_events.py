@@ -13,13 +13,15 @@ from opentelemetry import trace
 from services.agent.custody import RunRecord
 from services.agent.run_rows import is_live
 from services.agent.run_store import RunStore
-from shared.errors import WaystationError
+from shared.errors import InternalError, WaystationError
 from shared.fault_points import fault_point
 from shared.pb import agent_v1
 
 logger = logging.getLogger(__name__)
 
 PAGE = 500
+MAX_REMEMBERED = 500
+"""Events of one run that memory holds, or up to twice as many."""
 TEXT_WINDOW_S = 0.04
 """Pieces of text that come within this time of the last event wait for the next one."""
 
@@ -44,11 +46,11 @@ class _RunLog:
     epoch: int
     """The epoch under which this process has the run."""
     opened_at: int
-    """The newest event that was stored when this process took the run."""
+    """The number before the first event in `committed`."""
     sequence: int
     """The last number given out."""
     committed: list[agent_v1.RunEvent] = field(default_factory=list)
-    """Events of this life of the process that are stored."""
+    """The newest stored events of this life of the process; older ones are read from the store."""
     has_grown: asyncio.Event = field(default_factory=asyncio.Event)
     pending_text: _PendingText | None = None
     last_text_time: float = 0.0
@@ -115,7 +117,7 @@ class RunEvents:
     async def watch(self, run_id: str, after_sequence: int) -> AsyncIterator[agent_v1.RunEvent]:
         """The run's events after a number, stored ones first, until it has ended or waits for somebody.
 
-        Raises `NotFound`, or what went wrong when events could not be stored.
+        While nobody drives it, or its events cannot be stored, this waits until it is taken up. Raises `NotFound`.
         """
         await self._store.get(run_id)
         cursor = after_sequence
@@ -138,8 +140,6 @@ class RunEvents:
                     return
                 if run_id not in self._logs:
                     await opened.wait()  # recovery has yet to take it up
-            elif log.error:
-                raise log.error
             elif grown:
                 await grown.wait()
 
@@ -162,6 +162,8 @@ class RunEvents:
             self._append(log, payload)
 
     def _append(self, log: _RunLog, payload: Message, run: agent_v1.Run | None = None) -> "Future[None]":
+        if log.error:
+            raise log.error  # an event before this one was not stored
         log.sequence += 1
         span = trace.get_current_span().get_span_context()
         event = agent_v1.RunEvent(
@@ -182,11 +184,14 @@ class RunEvents:
         error = done.exception()
         if error is None:
             log.committed.append(event)
+            if len(log.committed) > 2 * MAX_REMEMBERED:
+                del log.committed[:MAX_REMEMBERED]
+                log.opened_at += MAX_REMEMBERED
             if self._on_stored:
                 self._on_stored(event.run_id)
         elif log.error is None:
             logger.error("event %d of run %s was not stored: %s", event.sequence, event.run_id, error)
-            log.error = error if isinstance(error, WaystationError) else None
+            log.error = error if isinstance(error, WaystationError) else InternalError(f"An event was lost: {error}.")
         # each watcher holds the event it waits for, so a fresh one serves those who come later
         log.has_grown.set()
         log.has_grown = asyncio.Event()

@@ -41,14 +41,15 @@ class RunRetention:
             return Pruned(len(run_ids), 0)
         before = await self._database.read(retention.size)
         keys = await self._database.read(lambda connection: retention.checkpoints_of_runs(connection, run_ids))
-        by_run = [run_ids[start : start + BATCH] for start in range(0, len(run_ids), BATCH)]
-        for batch in by_run:
-            await self._database.write(lambda connection, batch=batch: _delete(connection, batch))  # type: ignore[misc]
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
             await self._database.write(
                 lambda connection, part=part: retention.delete_checkpoints(connection, part, keep_heads=True)  # type: ignore[misc]
             )
+        # the runs go last: whatever ends this early, the next prune finds them again
+        for start in range(0, len(run_ids), BATCH):
+            batch = run_ids[start : start + BATCH]
+            await self._database.write(lambda connection, batch=batch: _delete(connection, batch))  # type: ignore[misc]
         after = await self._database.read(retention.size)
         return Pruned(len(run_ids), max(0, before.used_bytes - after.used_bytes))
 
@@ -74,3 +75,4 @@ def _delete(connection: apsw.Connection, run_ids: Sequence[str]) -> None:
     for thread_id in threads:
         if thread_id and not connection.execute("SELECT 1 FROM runs WHERE thread_id = ? LIMIT 1", (thread_id,)).get:
             retention.delete_thread(connection, thread_id)
+            connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))

@@ -108,17 +108,19 @@ class RunStore:
         """Return a run. Raises `NotFound`."""
         return self._database.read_here(lambda connection: load_run(connection, run_id))
 
-    async def page(self, wanted: RunFilter, limit: int) -> list[tuple[int, agent_v1.Run]]:
-        """The newest runs that pass the filter, each with its creation time in ns."""
+    async def page(self, wanted: RunFilter, limit: int) -> tuple[list[agent_v1.Run], tuple[int, str] | None]:
+        """The newest runs that pass the filter, and the end of the page (`RunFilter.before`) when others follow."""
         clauses, values = _clauses(wanted)
-        sql = f"SELECT create_ns, run FROM runs{clauses} ORDER BY create_ns DESC, run_id LIMIT ?"
-        rows = await self._rows(sql, (*values, limit))
-        return [(create_ns, run) for create_ns, sealed in rows if (run := _readable(sealed))]
+        sql = f"SELECT create_ns, run_id, run FROM runs{clauses} ORDER BY create_ns DESC, run_id LIMIT ?"
+        rows = await self._rows(sql, (*values, limit + 1))
+        end = (rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else None
+        return [run for _, _, sealed in rows[:limit] if (run := _readable(sealed))], end
 
-    async def live(self) -> list[agent_v1.Run]:
-        """The runs that some process is to drive, oldest first."""
-        sql = f"SELECT run FROM runs WHERE state < {agent_v1.Run.STATE_INPUT_REQUIRED} ORDER BY create_ns"
-        return [run for (sealed,) in await self._rows(sql) if (run := _readable(sealed))]
+    async def live(self) -> list[tuple[agent_v1.Run, bool]]:
+        """The runs that some process is to drive, oldest first, and whether they committed nothing since a take-up."""
+        sql = f"SELECT run, head FROM runs WHERE state < {agent_v1.Run.STATE_INPUT_REQUIRED} ORDER BY create_ns"
+        found = [(run, head) for sealed, head in await self._rows(sql) if (run := _readable(sealed))]
+        return [(run, head == await self.head(run.thread_id)) for run, head in found]
 
     async def head(self, thread_id: str) -> str:
         """The thread's newest checkpoint; "" when it has none."""

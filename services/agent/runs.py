@@ -24,6 +24,7 @@ from services.agent.settings import AgentSettings
 from services.agent.state_edit import checked_updates
 from shared.capability.wire import EFFORTS
 from shared.errors import (
+    AlreadyExists,
     Cancelled,
     Draining,
     InvalidInput,
@@ -61,7 +62,7 @@ class Runs:
         self._graph, self._store, self._events, self._retention = graph, store, events, retention
         self._settings, self._check_store, self._expect = settings, admit, expect
         self._driver = RunDriver(graph, store, events, settings)
-        self.recovery = Recovery(self._driver, store, settings)
+        self.recovery = Recovery(self._driver, store, settings, admit)
         self._is_draining = False
 
     @property
@@ -162,6 +163,7 @@ class Runs:
 
         Raises `NotFound`, `WrongState` (the question is not open), or `InvalidInput` (the answer does not fit).
         """
+        self._check_room()
         is_new = await self._store.keep_answer(run_id, question_id, answer, request_id)
         run = await self._store.get(run_id)
         return await self._continue(run_id, "answer") if is_new and is_live(run) else run
@@ -200,7 +202,8 @@ class Runs:
         """End the unfinished runs among those that lost commits, reason COMMITS_MISSING; what is left of them stays."""
         for each in missing:
             try:
-                if each.found and not await self._driver.stop(each.run_id, each.error):
+                await self._driver.stop(each.run_id, each.error)
+                if each.found:
                     await self._fail(each)
             except WaystationError as error:
                 logger.error("run %s lost commits and could not be failed: %s", each.run_id, error)
@@ -219,13 +222,20 @@ class Runs:
         Raises `NotFound` (run, checkpoint), `InvalidInput` and `Forbidden` (updates), and what `start` raises.
         """
         source = await self._store.get(run_id)
+        self._check_room()
         checked = checked_updates(updates, self._settings.max_hops) if updates else None
         found = await self._checkpoint(source, checkpoint_id)
         values = {**found.checkpoint["channel_values"], **(checked or {})}
-        run = self._new_run(RunRequest(values.get("query", source.query), source.workflow), correlation_id)
-        run.effort, run.tenant, run.request_id = source.effort, source.tenant, request_id
-        run.graph_digest = source.graph_digest
+        timeout_s = source.run_timeout.ToTimedelta().total_seconds()
+        request = RunRequest(
+            values.get("query", source.query), source.workflow, request_id=request_id, run_timeout_s=timeout_s
+        )
+        check_request(request)
+        run = self._new_run(request, correlation_id)
+        run.effort, run.tenant, run.graph_digest = source.effort, source.tenant, source.graph_digest
         known = await self._store.find_request(run.tenant, request_id) if request_id else None
+        if known and (known.query, known.workflow) != (run.query, run.workflow):
+            raise AlreadyExists(f"Request id {request_id!r} belongs to another request.", run_id=known.run_id)
         if known:
             return known
         await self._plant(run, found, checked)
@@ -254,7 +264,7 @@ class Runs:
         await self._driver.ended(run_id)
         with self._driver.reserved(run_id):
             record = await self._store.take_up(run_id, WAITING)
-            config = self._driver.config(record.run)
+            config, former = self._driver.config(record.run), record.run.state
             try:
                 head = await self._store.head(record.run.thread_id)
                 if checkpoint_id and checkpoint_id != head:
@@ -264,9 +274,11 @@ class Runs:
                         checkpoint_id=head,
                     )
                 await self._graph.aupdate_state(config, checked)
-            finally:
-                record.run.ClearField("questions")
-                await self._driver.settle(record, agent_v1.Run.STATE_PAUSED)
+            except BaseException:
+                await self._driver.settle(record, former)
+                raise
+            record.run.ClearField("questions")
+            await self._driver.settle(record, agent_v1.Run.STATE_PAUSED)
         return await self._graph.aget_state(config)
 
     async def prune(self, older_than_s: float, keep: int, is_dry_run: bool) -> Pruned:
@@ -284,14 +296,16 @@ class Runs:
                 await self._retention.prune(0, self._settings.retention_runs)
             except WaystationError as error:
                 logger.error("old runs could not be deleted: %s", error)
+            except Exception:
+                logger.exception("old runs could not be deleted")
             await asyncio.sleep(PRUNE_INTERVAL_S)
 
     async def get(self, run_id: str) -> agent_v1.Run:
         """Return a run. Raises `NotFound`."""
         return await self._store.get(run_id)
 
-    async def page(self, wanted: RunFilter, limit: int) -> list[tuple[int, agent_v1.Run]]:
-        """The newest runs that pass the filter."""
+    async def page(self, wanted: RunFilter, limit: int) -> tuple[list[agent_v1.Run], tuple[int, str] | None]:
+        """See `RunStore.page`."""
         return await self._store.page(wanted, limit)
 
     async def thread(self, thread_id: str) -> Sequence[agent_v1.Run]:
@@ -327,4 +341,5 @@ class Runs:
     async def drain(self) -> None:
         """Take no new runs; those under way stop at their next step and go on from there at the next start."""
         self._is_draining = True
+        await self.recovery.stop()
         await self._driver.drain()

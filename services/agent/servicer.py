@@ -79,9 +79,8 @@ class AgentServicer(agent_v1.AgentServiceServicer):
             text=request.text,
             before=_read_token(request.page_token),
         )
-        rows = await self._runs.page(wanted, size + 1)
-        token = _write_token(rows[size - 1]) if len(rows) > size else ""
-        return agent_v1.ListRunsResponse(runs=[run for _, run in rows[:size]], next_page_token=token)
+        runs, end = await self._runs.page(wanted, size)
+        return agent_v1.ListRunsResponse(runs=runs, next_page_token=_write_token(end) if end else "")
 
     async def CancelRun(self, request: agent_v1.CancelRunRequest, context: _Context) -> agent_v1.CancelRunResponse:
         """See the contract."""
@@ -203,8 +202,8 @@ def page_size(wanted: int) -> int:
     return wanted or DEFAULT_PAGE
 
 
-def _write_token(row: tuple[int, agent_v1.Run]) -> str:
-    return base64.urlsafe_b64encode(f"{row[0]} {row[1].run_id}".encode()).decode()
+def _write_token(end: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(f"{end[0]} {end[1]}".encode()).decode()
 
 
 def _read_token(token: str) -> tuple[int, str] | None:

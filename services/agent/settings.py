@@ -41,8 +41,8 @@ class AgentSettings(Settings):
     """How long a thread belongs to this process without a renewal."""
     sweep_interval_s: float = Field(default=1, gt=0)
     """How often runs without a driver are looked for, and leases renewed."""
-    trial_timeout_s: float = Field(default=60, gt=0)
-    """How long a run that may have killed the process twice is tried alone."""
+    trial_timeout_s: float = Field(default=300, gt=0)
+    """How long a run that may have killed the process twice is tried alone: longer than the longest step."""
     drain_timeout_s: float = Field(default=10, ge=0)
     """How long a stopping agent waits for its runs to reach a step boundary."""
     retention_days: float = Field(default=90, gt=0)

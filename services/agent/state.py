@@ -55,6 +55,15 @@ class Hop(TypedDict):
     citations: list[dict[str, object]]
 
 
+class Doubt(TypedDict):
+    """A call that may have had its effect, and nobody knows."""
+
+    capability: str
+    key: str
+    """The idempotency key to repeat it under."""
+    message: str
+
+
 class Turn(TypedDict):
     """A question of the thread and its answer."""
 
@@ -71,6 +80,7 @@ class RunState(TypedDict, total=False):
     recommendation: Recommendation
     decision: Decision
     hops: list[Hop]
+    doubt: Doubt | None
     remaining_hops: int
     answer: str
     conversation: list[Turn]
@@ -84,13 +94,17 @@ class RunContext:
     thread_id: str
     correlation_id: str
     tenant: str = "default"
-    attempt: int = 1
-    """Of the run; above 1 it was taken up again, so that a step's call may have been made before."""
+    open_hop_index: int = -1
+    """The hop that an earlier attempt of the run began and did not end; -1 for none."""
+    open_hop_key: str = ""
+    """The idempotency key it was begun under."""
 
 
 def initial_state(query: str, effort: Effort, max_hops: int) -> RunState:
     """The input of a new run."""
-    return RunState(version=STATE_VERSION, query=query, effort=effort, hops=[], remaining_hops=max_hops, answer="")
+    return RunState(
+        version=STATE_VERSION, query=query, effort=effort, hops=[], doubt=None, remaining_hops=max_hops, answer=""
+    )
 
 
 def has_answered(hop: Hop) -> bool:

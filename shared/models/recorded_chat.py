@@ -97,8 +97,12 @@ class RecordedChatModel:
         if not found:
             return None
         trace.get_current_span().set_attribute(attributes.REPLAYED, True)
-        document = orjson.loads(found.outcome)
-        return Completion(document["text"], ChatUsage(**document["usage"]))
+        try:
+            document = orjson.loads(found.outcome)
+            return Completion(document["text"], ChatUsage(**document["usage"]))
+        except (ValueError, TypeError, KeyError) as error:  # another version's
+            logger.warning("the reply %s is not one of ours and is made again: %s", slot.key, error)
+            return None
 
     def _record(self, slot: _Slot | None, completion: Completion) -> None:
         if not slot:

@@ -201,8 +201,12 @@ class Ledger:
             return Replay(outcome, state == "failed")
 
         recording = self._submitted[key] = self.database.submit(transaction)
-        recording.add_done_callback(lambda _: self._submitted.pop(key, None))
+        recording.add_done_callback(lambda _: self._forget(key, recording))
         return recording
+
+    def _forget(self, key: str, recording: Future[Replay]) -> None:
+        if self._submitted.get(key) is recording:
+            del self._submitted[key]
 
     def _prune(self, connection: apsw.Connection) -> int:
         self._until_prune = PRUNE_EVERY

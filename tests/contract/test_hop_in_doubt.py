@@ -21,6 +21,7 @@ from shared.capability import Descriptor, Output, Result, TextDelta
 from shared.errors import (
     DeadlineExceeded,
     Forbidden,
+    IdempotencyMismatch,
     InDoubt,
     LimitExceeded,
     ModelUnavailable,
@@ -189,17 +190,18 @@ class Events:
         pass
 
 
-async def step(capabilities: Capabilities, events: Events, attempt: int = 1) -> RunState:
+async def step(capabilities: Capabilities, events: Events, open_hop: tuple[int, str] = (-1, "")) -> RunState:
     ports = Ports(Any, Directory(), capabilities, events, {})  # type: ignore[arg-type]
-    runtime = Runtime(context=RunContext("run", "thread", "c", attempt=attempt))
+    index, key = open_hop
+    runtime = Runtime(context=RunContext("run", "thread", "c", open_hop_index=index, open_hop_key=key))
     with serving(CallContext(effect_keys=EffectKeys("thread/task"))):
         return await call_capability(ports, 5.0)(STATE, runtime=runtime)
 
 
-async def test_doubt_leaves_the_step_and_ends_no_hop() -> None:
+async def test_doubt_is_left_in_the_state_and_ends_no_hop() -> None:
     events = Events()
-    with pytest.raises(InDoubt):
-        await step(Capabilities(InDoubt("who knows")), events)
+    state = await step(Capabilities(InDoubt("who knows")), events)
+    assert state == {"doubt": {"capability": "counter", "key": "thread/task/hop/0", "message": "who knows"}}
     assert [type(payload) for payload in events.payloads] == [agent_v1.HopStarted]
 
 
@@ -208,13 +210,19 @@ async def test_any_other_failure_is_a_hop_that_failed() -> None:
     assert (state["hops"][0]["error"], state["remaining_hops"]) == ("FORBIDDEN", 2)
 
 
-async def test_a_replayed_hop_says_so_and_has_the_key_of_its_step() -> None:
+async def test_a_hop_has_the_key_of_its_step_unless_an_earlier_attempt_began_it_under_another() -> None:
     capabilities, events = Capabilities(None), Events()
-    for attempt in (1, 2):
-        state = await step(capabilities, events, attempt)
+    for open_hop in ((-1, ""), (0, "thread/older/hop/0"), (1, "thread/later/hop/0")):
+        state = await step(capabilities, events, open_hop)
         assert state["hops"][0]["text"] == "whole"
     assert [(task.idempotency_key, task.may_have_run) for task in capabilities.tasks] == [
         ("thread/task/hop/0", False),
-        ("thread/task/hop/0", True),
+        ("thread/older/hop/0", True),
+        ("thread/task/hop/0", False),
     ]
     assert events.payloads[-1].is_replayed
+
+
+async def test_another_request_under_the_key_of_an_earlier_attempt_is_in_doubt() -> None:
+    state = await step(Capabilities(IdempotencyMismatch("other")), Events(), (0, "thread/older/hop/0"))
+    assert state["doubt"] and state["doubt"]["key"] == "thread/task/hop/0"

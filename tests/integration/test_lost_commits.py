@@ -15,9 +15,9 @@ import pytest
 
 from services.agent.control_peer import ControlPeer
 from services.agent.lost_commits import MissingCommits
-from services.agent.nodes.call_capability import error_to_proto
 from services.agent.outbox import Outbox
 from services.agent.outbox_store import OutboxStore, store_id
+from services.agent.run_error import error_to_proto
 from services.control.__main__ import Control, serving
 from services.control.event_log import Event
 from services.control.settings import ControlSettings
