@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from shared.errors import StorageUnavailable
+from shared.http_correlation import Correlation
 
 DRAIN_S = 5
 
@@ -32,7 +33,7 @@ async def http_server(
     """
     with _bound_socket(host, port, port_setting) as bound:
         config = uvicorn.Config(
-            app,
+            Correlation(app),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -14,6 +14,7 @@ from opentelemetry import trace
 
 from shared.call_context import current_call
 from shared.errors import DeadlineExceeded, LimitExceeded, ModelNonsense, ModelUnavailable
+from shared.http_correlation import outgoing_headers
 from shared.models.sse import event_data
 from shared.telemetry import attributes
 from shared.telemetry.content import record_chat
@@ -190,7 +191,9 @@ class OpenAiChatModel:
         reported: dict[str, Any] = {}
         answering = ""
         is_done = False
-        async with self._session.post(f"{self._url}/chat/completions", data=orjson.dumps(body)) as response:
+        async with self._session.post(
+            f"{self._url}/chat/completions", data=orjson.dumps(body), headers=outgoing_headers()
+        ) as response:
             if response.status != HTTPStatus.OK:
                 await self._refuse(response)
             if response.content_type != EVENT_STREAM:

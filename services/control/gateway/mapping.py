@@ -28,6 +28,7 @@ from services.control.metrics.series import Series
 from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from services.control.telemetry.span import SpanRecord
+from shared.call_context import current_call
 from shared.errors import WaystationError
 from shared.pb import agent_v1, common_v1, control_v1
 
@@ -36,7 +37,10 @@ TERMINAL = (agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Ru
 
 def error_view(error: WaystationError) -> ErrorView:
     """The JSON of an error."""
-    return ErrorView(reason=error.reason, message=error.message, remedy=error.remedy, metadata=error.metadata)
+    call_context = current_call()
+    ids = {"correlation_id": call_context.correlation_id} if call_context else {}
+    metadata = {**ids, **error.metadata}
+    return ErrorView(reason=error.reason, message=error.message, remedy=error.remedy, metadata=metadata)
 
 
 def service_list(snapshot: Snapshot, cursor: int) -> ServiceList:
