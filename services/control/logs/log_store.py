@@ -17,6 +17,8 @@ DEFAULT_PAGE_SIZE = 200
 MAX_PAGE_SIZE = 2_000
 PRUNE_SLICE = 2_000
 """Rows deleted in one statement, so that a large deletion holds nobody up."""
+TRIM_SLICE = 100
+"""Rows deleted at once when new ones need their place."""
 
 _COLUMNS = ", ".join(LogRecord._fields)
 _INSERT = f"INSERT INTO logs ({_COLUMNS}) VALUES ({', '.join('?' * len(LogRecord._fields))})"
@@ -83,7 +85,7 @@ class LogStore:
         connection.executemany(_INSERT, records)
         grown = sum(record.size for record in records)
         while self.stored_bytes + grown > self._max_bytes:
-            gone: list[Any] = connection.execute(_DELETE_OLDEST, (PRUNE_SLICE,)).fetchall()
+            gone: list[Any] = connection.execute(_DELETE_OLDEST, (TRIM_SLICE,)).fetchall()
             grown -= sum(size for (size,) in gone)
             if not gone:
                 break

@@ -85,7 +85,7 @@ def counter_families(
             if each == name:
                 family.add_metric((service,), value)
         yield family
-    rest = gauge("reported", "What else processes count, by its own name.", ("service", "name"))
+    rest = gauge("reported", "What else processes count, by its own name.", ("service", "counter"))
     for key, value in present.items():
         if key[1] not in COUNTERS and key[1] not in GAUGES:
             rest.add_metric(key, value)
