@@ -20,11 +20,9 @@ NOW_NS = time.time_ns()
 
 
 def pairs(**attributes: Any) -> list[KeyValue]:
-    """Attributes; an underscore in a name stands for a dot."""
-    return [
-        KeyValue(key=name if "." in name else name.replace("_", "."), value=_value(value))
-        for name, value in attributes.items()
-    ]
+    """Attributes; an underscore in a name stands for a dot, unless there is one."""
+    keys = {name if "." in name else name.replace("_", "."): value for name, value in attributes.items()}
+    return [KeyValue(key=key, value=_value(value)) for key, value in keys.items()]
 
 
 def _value(value: Any) -> AnyValue:
