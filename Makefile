@@ -51,8 +51,9 @@ typecheck: install ## mypy, strict
 arrows: install ## who may import whom
 	$(BIN)/lint-imports
 
-proto: install ## generate shared/gen from the contracts
+proto: install ## generate shared/gen and docs/schemas from the contracts
 	$(BIN)/python proto/generate.py
+	$(BIN)/python -m shared.telemetry.event_schemas docs/schemas
 
 proto-check: install ## lint the contracts, look for breaking changes, and see that shared/gen is up to date
 	$(BIN)/buf lint

@@ -4,6 +4,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -29,6 +30,7 @@ class RunSession:
         is_events: bool,
         patience: Patience | None = None,
         ask_user: Callable[[str], str] | None = None,
+        event_row: Callable[[agent_v1.RunEvent], dict[str, Any]] = as_dict,
     ) -> None:
         self.run_id = ""
         self.transcript = Transcript()
@@ -36,6 +38,7 @@ class RunSession:
         self._is_events = is_events
         self._patience = patience
         self._ask_user = ask_user
+        self._event_row = event_row
         self._started = time.monotonic()
         self._view = RunView(out(), self.transcript)
 
@@ -59,7 +62,7 @@ class RunSession:
     def _show(self, event: agent_v1.RunEvent) -> None:
         is_new_attempt = self.transcript.apply(event)
         if self._is_events:
-            print_json_line(as_dict(event))
+            print_json_line(self._event_row(event))
         elif not self._is_json:
             self._view.show(event, is_new_attempt=is_new_attempt)
 

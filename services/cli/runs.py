@@ -19,6 +19,7 @@ from services.cli.run_session import CALL_TIMEOUT_S, RunSession, say_detached, u
 from services.cli.run_view import STATE_STYLES
 from services.cli.transcript import state_name
 from shared.pb import agent_v1
+from shared.telemetry.cloud_events import cloud_event
 
 INTERRUPTED = 130
 PRUNE_TIMEOUT_S = 600.0
@@ -84,9 +85,17 @@ def watch(
     after: Annotated[int, typer.Option(min=0, help="Only events after this sequence number.")] = 0,
     is_json: JsonOption = False,
     is_events: Annotated[bool, typer.Option("--events", help="Print each event as one line of JSON.")] = False,
+    is_cloud_events: Annotated[
+        bool, typer.Option("--cloud-events", help="The same, each as a CloudEvent: see docs/event_schema.md.")
+    ] = False,
 ) -> None:
     """Watch a run, from its beginning or from an event on, until it ends."""
-    session = RunSession(is_json=is_json, is_events=is_events, ask_user=user_asker())
+    session = RunSession(
+        is_json=is_json,
+        is_events=is_events or is_cloud_events,
+        ask_user=user_asker(),
+        event_row=cloud_event if is_cloud_events else as_dict,
+    )
     try:
         asyncio.run(_watch(session, run_id, after))
     except KeyboardInterrupt:

@@ -21,6 +21,13 @@ def test_a_run_is_watched_from_an_event_on(waystation: Waystation, agent: FakeAg
     assert [json.loads(line)["sequence"] for line in lines] == ["5"]
 
 
+def test_events_are_printed_as_cloud_events(waystation: Waystation, agent: FakeAgent) -> None:
+    agent.events = [ended(4, answer="Done.")]
+    [line] = waystation("runs", "watch", RUN_ID, "--cloud-events").stdout.splitlines()
+    event = json.loads(line)
+    assert (event["id"], event["type"], event["specversion"]) == ("4", "waystation.agent.v1.RunStateChanged", "1.0")
+
+
 def test_an_unknown_run_is_named(waystation: Waystation, agent: FakeAgent) -> None:
     result = waystation("runs", "show", "nobody")
     assert result.exit_code == 1
