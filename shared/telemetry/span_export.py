@@ -1,5 +1,6 @@
 """Ended spans on their way out: a bounded queue and a thread of its own, so that no hop ever waits for it."""
 
+import logging
 import threading
 from collections import deque
 
@@ -7,6 +8,8 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+logger = logging.getLogger(__name__)
 
 MAX_QUEUED = 8_192
 MAX_BATCH = 512
@@ -68,13 +71,19 @@ class SpanExport(SpanProcessor):
 
     def _export_queued(self) -> bool:
         while batch := self._take():
-            with suppress_instrumentation():
-                is_delivered = self._exporter.export(batch) is SpanExportResult.SUCCESS
-            if not is_delivered:
+            if not self._deliver(batch):
                 self._put_back(batch)
                 return False
             self._batch_size = MAX_BATCH
         return True
+
+    def _deliver(self, batch: list[ReadableSpan]) -> bool:
+        try:
+            with suppress_instrumentation():
+                return self._exporter.export(batch) is SpanExportResult.SUCCESS
+        except Exception:  # a span that cannot be written must not end the thread
+            logger.exception("%d spans cannot be exported", len(batch))
+            return False
 
     def _take(self) -> list[ReadableSpan]:
         with self._lock:

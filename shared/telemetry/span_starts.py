@@ -1,8 +1,9 @@
 """Tells the control plane which spans have begun: OTLP knows only those that have ended."""
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import grpc
@@ -13,7 +14,10 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from shared.errors import PeerProtocol, PeerUnavailable
 from shared.pb import control_v1
 from shared.rpc.channel import open_blocking_channel
-from shared.telemetry.redaction import redactor
+from shared.telemetry import attributes
+from shared.telemetry.redaction import is_secret_name, redactor
+
+logger = logging.getLogger(__name__)
 
 GATHER_S = 0.02
 """A span that is over by then is not reported: its end is on its way."""
@@ -22,6 +26,8 @@ MAX_REPORT = 1_000
 RETRY_S = 1.0
 CALL_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 1.0
+UNTOLD = (attributes.SPAN_CHECKPOINT_SAVE,)
+"""Spans that nobody waits for: they have no children, they are many, and are over in milliseconds."""
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
@@ -53,6 +59,8 @@ class SpanStarts(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember the span."""
+        if span.name in UNTOLD:
+            return
         self._pending.append(span)
         if len(self._pending) > MAX_PENDING:
             self._pending.popleft()
@@ -96,11 +104,14 @@ class SpanStarts(SpanProcessor):
 
     def _report(self, running: list[Span]) -> bool:
         try:
-            self._receiver.report([start_to_proto(span, self._service) for span in running])
+            self._receiver.report(starts_to_proto(running, self._service))
         except PeerUnavailable:
             self._pending.extendleft(reversed(running))
             return False
         except PeerProtocol:
+            self.dropped += len(running)
+        except Exception:  # whatever is wrong with these, the next ones are to be told
+            logger.exception("%d span starts are not told", len(running))
             self.dropped += len(running)
         return True
 
@@ -129,8 +140,19 @@ class ControlPlane:
         self._channel.close()
 
 
-def start_to_proto(span: Span, service: str) -> control_v1.Span:
-    """The message for a span that runs."""
+def starts_to_proto(spans: Sequence[Span], service: str) -> list[control_v1.Span]:
+    """The messages for spans that run, without secrets."""
+    known = redactor()
+    groups = [
+        values for span in spans for values in (span.attributes, *(link.attributes for link in span.links)) if values
+    ]
+    texts = [str(value) for values in groups for value in values.values()]
+    # nearly all are clean, and one look at all of them costs as little as one at each
+    is_clean = known.is_clean(texts) and not any(is_secret_name(name) for values in groups for name in values)
+    return [_to_proto(span, service, dict if is_clean else known.attributes) for span in spans]
+
+
+def _to_proto(span: Span, service: str, clean: Callable[[Any], dict[str, Any]]) -> control_v1.Span:
     context, parent = span.get_span_context(), span.parent
     message = control_v1.Span(
         trace_id=f"{context.trace_id:032x}",
@@ -139,19 +161,19 @@ def start_to_proto(span: Span, service: str) -> control_v1.Span:
         name=span.name,
         service=service,
         kind=span.kind.name.lower(),
-        attributes=_struct(span.attributes),
+        attributes=_struct(clean(span.attributes or {})),
     )
     message.start_time.FromNanoseconds(span.start_time or 0)
     for link in span.links:
         message.links.add(
             trace_id=f"{link.context.trace_id:032x}",
             span_id=f"{link.context.span_id:016x}",
-            attributes=_struct(link.attributes),
+            attributes=_struct(clean(link.attributes or {})),
         )
     return message
 
 
-def _struct(values: Mapping[str, Any] | None) -> Struct:
+def _struct(values: dict[str, Any]) -> Struct:
     struct = Struct()
-    struct.update(redactor().attributes(values))
+    struct.update({name: list(value) if isinstance(value, tuple) else value for name, value in values.items()})
     return struct

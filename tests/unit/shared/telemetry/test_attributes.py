@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from shared.errors import PeerUnavailable
+from shared.errors import Forbidden
 from shared.pb import agent_v1
 from shared.telemetry import attributes
 from tests.fakes.agent_mesh import mesh
@@ -110,7 +110,7 @@ async def test_a_real_run_uses_names_of_the_registry_only(tmp_path: Path) -> Non
 
 
 async def test_a_hop_that_failed_says_why(tmp_path: Path) -> None:
-    failure = PeerUnavailable("coding is away.")
+    failure = Forbidden("coding may not do that.")
     with recorded_spans() as spans:
         async with mesh(tmp_path) as served:
             served.service.failure = failure
