@@ -106,7 +106,8 @@ class leaky:
             command = [sys.executable, "-m", "tests.fakes.leaky_service"]
             environ = {**self._mesh.environ, "WAYSTATION_CONTROL_ADDRESS": self._mesh.record("control")["address"]}
             self._process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=log)
-        until(self._mesh, lambda: "leaky" in self._mesh.run("services").stdout)
+        # the agent hears of it a moment after the registry
+        until(self._mesh, lambda: self._mesh.answer("route", "please explode now")["top"] == "leaky")
 
     def __exit__(self, *error: object) -> None:
         self._process.terminate()
