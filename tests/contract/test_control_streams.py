@@ -34,7 +34,7 @@ async def read(mesh: Mesh, path: str, cursor: str, last: str, most: int = 10**9)
     query = f"?after={cursor}" if cursor and not headers else ""
     async with following(mesh, path + query, **headers) as events:
         async for event in events:
-            if event.event != "ready":
+            if event.data and event.event != "ready":  # to the client a comment is an event without data
                 lines.append((event.event, event.id, event.data))
             if event.event == last or len(lines) == most:
                 break
