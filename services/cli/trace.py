@@ -72,13 +72,18 @@ def draw(console: Console, waterfall: Waterfall) -> None:
     for row, said in zip(waterfall.rows, notes, strict=True):
         state = row.span["state"]
         style = STYLES.get(state, "")
-        line = Text(set_cell_size(_tree(row) + _flat(row.span["name"]), NAME_CELLS), no_wrap=True)
+        line = Text(set_cell_size(_tree(row) + _name(row.span), NAME_CELLS), no_wrap=True)
         line.append(" " + set_cell_size(_flat(row.span["service"]), SERVICE_CELLS), style="dim")
         line.append(" " + _bar(row, waterfall.total_ms, bar_cells), style=style)
         line.append(f" {_length(row.duration_ms):>{DURATION_CELLS}}{MARKS.get(state, '?')} ", style=style)
         line.append(set_cell_size(said, min(cell_len(said), max(0, width - line.cell_len))), style="dim")
         console.print(line, overflow="crop", crop=True)
     console.print(Text(_totals(waterfall), style="bold"), soft_wrap=True)
+
+
+def _name(span: Span) -> str:
+    name = _flat(span["name"])
+    return name.rpartition(".")[2] if name.startswith("/") else name  # a call: without the package of its service
 
 
 def _tree(row: Row) -> str:
@@ -114,7 +119,8 @@ def _note(row: Row) -> str:
 
 
 def _run(values: dict[str, Any]) -> str:
-    epoch, cause = values.get("run.epoch"), values.get("run.resume_cause")
+    # the upper half is the store's generation
+    epoch, cause = int(values.get("run.epoch", 0)) % 2**32, values.get("run.resume_cause")
     resumed = f"resumed after {cause}, epoch {epoch}" if cause else ""
     return " · ".join(part for part in (resumed, str(values.get("run.workflow", ""))) if part)
 
@@ -126,7 +132,8 @@ def _recommendation(values: dict[str, Any]) -> str:
 
 
 def _decision(values: dict[str, Any]) -> str:
-    what = values.get("decision.capability") or values.get("decision.action", "?")
+    capability = values.get("decision.capability")
+    what = values.get("decision.action", "?") if capability in (None, "", "none") else capability
     reason = values.get("decision.reason")
     return f"decides {what}, by {values.get('decision.source', '?')}{f': {reason}' if reason else ''}"
 

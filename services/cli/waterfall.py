@@ -31,7 +31,7 @@ class Row:
     offset_ms: float
     """From the beginning of the axis."""
     duration_ms: float
-    """Until its end; for a span without one, until the end of the last span below it, or of the axis if it runs."""
+    """Until its end; one that was lost lasts as long as the spans below it, one that runs until now."""
     is_orphan: bool = False
     """Whether it names a parent that is not there."""
 
@@ -116,8 +116,8 @@ class _Order:
 
     def _row(self, entry: "_Entry", latest: dict[tuple[str, str], float], now_ms: float) -> Row:
         span, depth, is_last, guides = entry
-        has_end = span["end_unix_ms"] is not None
-        end = min(self._end, _known_end(span, now_ms) if has_end else latest[_key(span)])
+        is_sure = span["state"] not in ("lost", "running")
+        end = min(self._end, _known_end(span, now_ms) if is_sure else latest[_key(span)])
         offset = max(0.0, span["start_unix_ms"] - self._start)
         duration = max(0.0, end - span["start_unix_ms"])
         is_orphan = depth == 0 and bool(span["parent_span_id"])

@@ -44,7 +44,7 @@ RUN = [
         1,
         attributes={"decision.capability": "coding", "decision.source": "model", "decision.reason": "needs\ncode"},
     ),
-    span(4, "agent.run", 1, attributes={"run.workflow": "auto", "run.epoch": 2, "run.resume_cause": "crash"}),
+    span(4, "agent.run", 1, attributes={"run.workflow": "auto", "run.epoch": 2**32 + 2, "run.resume_cause": "crash"}),
     span(5, "agent.hop", 4, attributes={"capability.name": "coding", "capability.outcome": "answered"}),
     span(
         6,

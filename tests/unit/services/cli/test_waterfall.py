@@ -50,7 +50,7 @@ def test_circles_and_repetitions_are_shown_once() -> None:
 
 
 def test_a_lost_span_lasts_as_long_as_what_is_below_it_and_a_running_one_until_now() -> None:
-    spans = [span("lost", end=None, state="lost"), span("last", "lost", 3, 8), span("now", "lost", 4, None, "running")]
+    spans = [span("lost", end=0.5, state="lost"), span("last", "lost", 3, 8), span("now", "lost", 4, None, "running")]
     durations = {row.span["span_id"]: row.duration_ms for row in lay_out(spans[:2], 20).rows}
     assert durations == {"lost": 8.0, "last": 5.0}
     assert [row.duration_ms for row in lay_out(spans, 20).rows] == [20.0, 5.0, 16.0]
