@@ -120,7 +120,7 @@ def _note(row: Row) -> str:
 
 def _run(values: dict[str, Any]) -> str:
     # the upper half is the store's generation
-    epoch, cause = int(values.get("run.epoch", 0)) % 2**32, values.get("run.resume_cause")
+    epoch, cause = _count(values.get("run.epoch")) % 2**32, values.get("run.resume_cause")
     resumed = f"resumed after {cause}, epoch {epoch}" if cause else ""
     return " · ".join(part for part in (resumed, str(values.get("run.workflow", ""))) if part)
 
@@ -166,7 +166,7 @@ def _totals(waterfall: Waterfall) -> str:
     parts = [f"{len(spans):,} span{'' if len(spans) == 1 else 's'}", _length(waterfall.total_ms)]
     read, written = (
         sum(
-            int(span["attributes"].get(f"gen_ai.usage.{kind}_tokens", 0))
+            _count(span["attributes"].get(f"gen_ai.usage.{kind}_tokens"))
             for span in spans
             if span["name"] == "model.chat"
         )
@@ -182,6 +182,11 @@ def _totals(waterfall: Waterfall) -> str:
     if len(traces := {span["trace_id"] for span in spans}) == 1:
         parts.append(f"trace {traces.pop()}")
     return " · ".join(parts)
+
+
+def _count(value: object) -> int:
+    # anybody may send spans, with whatever under our names
+    return value if isinstance(value, int) else 0
 
 
 def _flat(text: str) -> str:

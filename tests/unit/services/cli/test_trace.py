@@ -137,6 +137,13 @@ def test_every_width_is_enough(waystation: Waystation, api: Api, monkeypatch: py
     assert "1 with a parent that is not here" in result.stdout
 
 
+def test_spans_of_strangers_under_our_names_are_drawn(waystation: Waystation, api: Api) -> None:
+    keys = ("run.epoch", "run.resume_cause", "router.confidence", "decision.reason", "gen_ai.usage.input_tokens")
+    odd = {key: {"deep": ["\n"]} for key in keys}
+    api.spans = [span(n, item["name"], attributes=odd) for n, item in enumerate(RUN, start=1)]
+    assert waystation("trace", "run-1").stdout.count("\n") == len(RUN) + 1
+
+
 def test_a_run_without_spans_is_named(waystation: Waystation, api: Api) -> None:
     api.spans = []
     result = waystation("trace", "no/such?run")
