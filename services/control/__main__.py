@@ -42,6 +42,7 @@ from services.control.telemetry.schema import SCHEMA as TELEMETRY
 from services.control.telemetry.servicer import OtlpTraceServicer, TelemetryServicer
 from services.control.telemetry.span import SpanRecord
 from services.control.telemetry.span_store import SpanStore
+from shared.errors import WaystationError
 from shared.http_server import http_server
 from shared.pb import agent_v1, control_v1
 from shared.process import ready_file, run_process, stop_requested
@@ -69,6 +70,8 @@ class Control:
         self._clock = clock
         self._work: set[asyncio.Task[None]] = set()
         self.database = Database(settings.home / "control.db", *SCHEMAS, synchronous="NORMAL")
+        self.database.on_write_error = self._note_write_error
+        self._write_errors = 0
         self.event_log = EventLog(clock.wall, max_bytes=settings.max_event_log_bytes)
         self.spans = SpanStore(self.database, self._note_spans)
         self.runs = RunProjection(self.database, self._agents, self._note)
@@ -93,6 +96,7 @@ class Control:
             self.counters,
             self.series,
             self.forwarder,
+            lambda: self._write_errors,
         )
         self.gateway = Gateway(
             self.registry,
@@ -179,6 +183,9 @@ class Control:
             return None
         return [each.instance_id for each in self.registry.registrations() if each.kind == "agent"]
 
+    def _note_write_error(self, error: WaystationError) -> None:
+        self._write_errors += 1
+
     def _note_lapse(self, instance_id: str, silent_s: float) -> None:
         logger.warning("the lease of %s lapsed", instance_id)
         self._start(self.housekeeping.mark_lost(instance_id, silent_s))
@@ -198,7 +205,7 @@ async def serving(
     async with control.running():
         app = build_app(control.gateway, settings.allowed_hosts)
         async with (
-            RpcServer(settings.host, settings.port, control.add_servicers, SERVICE_NAMES) as rpc,
+            RpcServer(settings.host, settings.port, control.add_servicers, SERVICE_NAMES, has_spans=False) as rpc,
             http_server(
                 app, settings.host, settings.http_port, port_setting="WAYSTATION_CONTROL_HTTP_PORT"
             ) as http_port,

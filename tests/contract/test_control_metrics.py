@@ -119,6 +119,7 @@ async def test_heartbeats_carry_counters_and_health_in_both_modes(mesh: Mesh) ->
             assert found.value("service_event_loop_lag_seconds", **process) == 0.012
             assert found.value("spans_dropped_total", service="rag") == 3
             assert found.value("storage_write_errors_total", service="rag") == 1
+            assert found.value("storage_write_errors_total", service="control") == 0
             assert found.value("outbox_waiting_runs", service="rag") == 2
             assert found.value("reported", service="rag", counter="chunks") == 40
             assert found.value("observability_mode", mode=mode) == 1

@@ -1,6 +1,6 @@
 """`/metrics`: all figures in Prometheus' text format."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
@@ -29,7 +29,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Exposition:
-    """Renders what the control plane's parts know."""
+    """Renders what the control plane's parts know. `write_errors` counts what its own file refused."""
 
     def __init__(
         self,
@@ -42,17 +42,20 @@ class Exposition:
         counters: HeartbeatCounters,
         series: SeriesTable,
         forwarder: Forwarder,
+        write_errors: Callable[[], int],
     ) -> None:
         self._registry, self._runs, self._spans, self._logs, self._mode = registry, runs, spans, logs, mode
         self._figures, self._counters, self._series, self._forwarder = figures, counters, series, forwarder
+        self._write_errors = write_errors
 
     async def render(self) -> bytes:
         """The text. Raises `StorageUnavailable` when the runs cannot be counted."""
+        totals = {**self._counters.totals(), ("control", "storage.write_errors"): self._write_errors()}
         families = [
             *run_families(await self._runs.count_by_state()),
             *span_families(self._figures),
             *service_families(self._registry.snapshot().instances),
-            *counter_families(self._counters.totals(), self._counters.present()),
+            *counter_families(totals, self._counters.present()),
             *self._own_families(),
         ]
         target = CollectorRegistry(auto_describe=False)

@@ -163,13 +163,8 @@ class SpanStore:
         if not 0 <= page_size <= MAX_PAGE_SIZE:
             raise InvalidInput(f"page_size must be 0 to {MAX_PAGE_SIZE}.", field="page_size", limit=MAX_PAGE_SIZE)
         size = page_size or DEFAULT_PAGE_SIZE
-        conditions, values = _conditions(wanted)
-        if page_token:
-            conditions.append("(start_ns, id) > (?, ?)")
-            values += _read_token(page_token)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"SELECT id, {_COLUMNS} FROM spans {where} ORDER BY start_ns, id LIMIT ?"
-        rows = await self._database.read(lambda connection: connection.execute(query, (*values, size + 1)).fetchall())
+        query, values = span_query(wanted, page_token, size + 1)
+        rows = await self._database.read(lambda connection: connection.execute(query, values).fetchall())
         spans = [SpanRecord._make(row[1:]) for row in rows[:size]]
         token = f"{spans[-1].start_ns}.{rows[size - 1][0]}" if len(rows) > size else ""
         return SpanPage(spans, token)
@@ -200,6 +195,16 @@ class SpanStore:
         return await self._database.write(work, can_wait=True, is_one_statement=True)
 
 
+def span_query(wanted: SpanFilter, page_token: str = "", limit: int = MAX_PAGE_SIZE) -> tuple[str, list[str | int]]:
+    """The SQL that finds spans, and its arguments."""
+    conditions, values = _conditions(wanted)
+    if page_token:
+        conditions.append("(start_ns, id) > (?, ?)")
+        values += _read_token(page_token)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT id, {_COLUMNS} FROM spans {where} ORDER BY start_ns, id LIMIT ?", [*values, limit]
+
+
 def _insert(connection: apsw.Connection, statement: str, spans: Sequence[SpanRecord]) -> list[SpanRecord]:
     changed = []
     for span in spans:
@@ -223,10 +228,15 @@ def _close_lost(connection: apsw.Connection, instance_id: str, seen_ns: int) -> 
 def _conditions(wanted: SpanFilter) -> tuple[list[str], list[str | int]]:
     conditions: list[str] = []
     values: list[str | int] = []
-    for column in ("trace_id", "run_id", "thread_id", "correlation_id", "service", "name"):
-        value = getattr(wanted, column)
-        if value:
+    for column in ("trace_id", "run_id", "thread_id", "correlation_id"):
+        if value := getattr(wanted, column):
             conditions.append(f"{column} = ?")
+            values.append(value)
+    is_narrow = bool(conditions) or bool(wanted.around_run_id)
+    for column in ("service", "name"):
+        if value := getattr(wanted, column):
+            # the plus keeps SQLite from a walk through all spans of a service for the few of a run
+            conditions.append(f"{'+' * is_narrow}{column} = ?")
             values.append(value)
     if wanted.around_run_id:
         conditions.append(
