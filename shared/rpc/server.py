@@ -38,7 +38,7 @@ class RpcServer:
     """A gRPC server as an async context manager; it drains when the context ends.
 
     `add_servicers` gets the server and adds to it; `service_names` are the full names for health and reflection;
-    `interceptors` stand innermost, next to the handlers.
+    `interceptors` stand innermost, next to the handlers. A call is a span, unless the server `has_spans` not.
     """
 
     def __init__(
@@ -48,6 +48,8 @@ class RpcServer:
         add_servicers: AddServicers,
         service_names: tuple[str, ...],
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        *,
+        has_spans: bool = True,
     ) -> None:
         self._host = host
         self._wanted_port = port
@@ -57,7 +59,7 @@ class RpcServer:
         around = (around_correlation, around_errors, around_deadline)
         self._server = grpc.aio.server(
             interceptors=[
-                aio_server_interceptor(filter_=_is_traced),
+                *([aio_server_interceptor(filter_=_is_traced)] if has_spans else ()),
                 *(AroundInterceptor(item) for item in around),
                 *interceptors,
             ],

@@ -7,7 +7,7 @@ import pytest
 
 from services.control.telemetry.schema import SCHEMA
 from services.control.telemetry.span import SpanRecord
-from services.control.telemetry.span_store import MAX_PENDING, SpanFilter, SpanStore
+from services.control.telemetry.span_store import MAX_PENDING, SpanFilter, SpanStore, span_query
 from shared.errors import InvalidInput, LimitExceeded
 from shared.storage.database import Database
 
@@ -18,11 +18,18 @@ class Stored:
     """A store and what it said of changes."""
 
     def __init__(self, database: Database) -> None:
+        self.database = database
         self.changes: list[SpanRecord] = []
         self.store = SpanStore(database, self._note)
 
     def _note(self, spans: Sequence[SpanRecord]) -> None:
         self.changes.extend(spans)
+
+    async def plan(self, wanted: SpanFilter) -> list[str]:
+        """How SQLite would find them."""
+        query, values = span_query(wanted)
+        rows = await self.database.read(lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {query}", values))
+        return [str(row[-1]) for row in rows]
 
     async def names(self, wanted: SpanFilter = SpanFilter()) -> list[str]:  # noqa: B008
         return [span.name for span in (await self.store.page(wanted)).spans]
@@ -138,3 +145,60 @@ async def test_hostile_values_are_data(stored: Stored, make_span: Make) -> None:
     name = "'; DROP TABLE spans; --"
     await stored.store.add_ends([make_span("a", name=name)])
     assert await stored.names(SpanFilter(name=name)) == [name]
+
+
+async def test_a_lost_span_ends_when_its_process_was_last_seen_and_not_before_it_began(
+    stored: Stored, make_span: Make
+) -> None:
+    await stored.store.add_starts(
+        [make_span("a", end_ns=None, start_ns=100), make_span("b", end_ns=None, start_ns=300)]
+    )
+    await stored.store.mark_lost("agent-1", seen_ns=200)
+    assert {(span.name, span.state, span.end_ns) for span in stored.changes[2:]} == {
+        ("a", "lost", 300),
+        ("b", "lost", 300),
+    }
+
+
+async def test_spans_of_processes_that_are_not_there_are_lost_unless_they_have_just_begun(
+    stored: Stored, make_span: Make
+) -> None:
+    starts = [
+        make_span("old", end_ns=None, instance_id="gone"),
+        make_span("live", end_ns=None, instance_id="there"),
+        make_span("new", end_ns=None, instance_id="registering", start_ns=500),
+    ]
+    await stored.store.add_starts(starts)
+    await stored.store.mark_lost_except({"there"}, before_ns=400)
+    assert [(span.name, span.state) for span in stored.changes[3:]] == [("old", "lost")]
+
+
+async def test_pruning_goes_by_size(stored: Stored, make_span: Make) -> None:
+    body = b'{"attributes":{"x":"' + b"x" * 10_000 + b'"},"events":[],"links":[]}'
+    await stored.store.add_ends([make_span(f"s{n}", start_ns=100 + n, body=body) for n in range(1_200)])
+    assert await stored.store.prune(older_than_ns=0, keep=10_000, max_bytes=8_000_000) >= 400
+    assert 0 < await stored.store.count() <= 800
+    assert (await stored.names())[-1] == "s1199"
+
+
+async def test_a_trace_of_100_000_spans_is_read_page_by_page(stored: Stored, make_span: Make) -> None:
+    first = make_span("s")
+    for base in range(0, 100_000, 5_000):
+        many = [first._replace(span_id=f"{n + 1:016x}", start_ns=1_000_000 - n) for n in range(base, base + 5_000)]
+        await stored.store.add_ends(many)
+    stored.changes.clear()
+    page = await stored.store.page(SpanFilter(trace_id=first.trace_id), page_size=10_000)
+    assert len(page.spans) == 10_000
+    assert [span.start_ns for span in page.spans[:2]] == [900_001, 900_002]
+    following = await stored.store.page(SpanFilter(trace_id=first.trace_id), 10, page.next_page_token)
+    assert following.spans[0].start_ns == 910_001
+
+
+@pytest.mark.parametrize("by", ["run_id", "thread_id", "correlation_id", "trace_id", "around_run_id"])
+async def test_a_query_for_a_run_reads_the_runs_rows_only(stored: Stored, make_span: Make, by: str) -> None:
+    first = make_span("s", run_id="few", thread_id="few", correlation_id="few", trace_id="f" * 32)
+    others = [make_span(f"o{n}") for n in range(100)]
+    await stored.store.add_ends([first, *others])
+    wanted = SpanFilter(**{by: getattr(first, by.removeprefix("around_"))}, service="agent", start_ns_from=1)
+    assert await stored.names(wanted) == ["s"]
+    assert not [line for line in await stored.plan(wanted) if "spans_by_service" in line or "SCAN" in line]
