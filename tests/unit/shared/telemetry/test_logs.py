@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -76,3 +77,31 @@ def test_ours_are_heard_from_the_level_and_libraries_from_warning(capsys: pytest
     logging.getLogger("library").warning("theirs")
     logging.getLogger("opentelemetry.exporter.otlp").error("the collector is away")
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["ours", "theirs"]
+
+
+def test_what_ends_the_process_or_a_thread_is_a_line_without_secrets(
+    restored: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    set_up_logging("rag", "INFO")
+
+    def fail() -> None:
+        raise RuntimeError("password=hunter2")
+
+    try:
+        fail()
+    except RuntimeError as error:
+        sys.excepthook(RuntimeError, error, error.__traceback__)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["level"] for line in lines] == ["CRITICAL", "ERROR"]
+    assert all("password=[redacted]" in line["exception"] and "hunter2" not in str(line) for line in lines)
+
+
+def test_a_line_names_the_run() -> None:
+    with serving(CallContext(run_id="run-1")):
+        assert entry("x")["run_id"] == "run-1"
+    assert "run_id" not in entry("x")
