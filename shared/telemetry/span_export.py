@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 MAX_QUEUED = 8_192
 MAX_BATCH = 512
-GATHER_S = 0.05
+GATHER_S = 0.08
 """Spans that end within this time of the first go out together."""
 RETRY_S = 1.0
 STOP_TIMEOUT_S = 2.0
