@@ -1,0 +1,3 @@
+"""The processes of the mesh."""
+
+import shared  # noqa: F401  # before any service imports grpc
