@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import grpc
 from services.agent.arbitrator import Thresholds
 from services.agent.care.agent_store import store_care
 from services.agent.care.upkeep import cared_for
+from services.agent.checkpoint.retention import size as store_size
 from services.agent.checkpoint.saver import Saver
 from services.agent.control_peer import ControlPeer
 from services.agent.custody import Custodian
@@ -32,6 +33,7 @@ from services.agent.settings import AgentSettings
 from shared.capability import Descriptor
 from shared.capability.registration import Registration, registered
 from shared.capability.service import Effort
+from shared.errors import WaystationError
 from shared.models.chat import ChatModel, OpenAiChatModel
 from shared.models.recorded_chat import RecordedChatModel
 from shared.pb import agent_v1
@@ -57,8 +59,12 @@ class _Storage:
 
     def counters(self) -> dict[str, float]:
         """What a heartbeat carries."""
-        counted = self.outbox.counters if self.outbox else {}
-        return {**counted, "storage.write_errors": self.health.write_errors}
+        counted = dict(self.outbox.counters if self.outbox else {})
+        counted["storage.write_errors"] = self.health.write_errors
+        with suppress(WaystationError):  # a heartbeat does not depend on the disk
+            size = self.database.read_here(store_size)
+            counted |= {"storage.used_bytes": size.used_bytes, "storage.free_bytes": size.free_bytes}
+        return counted
 
 
 async def serve(settings: AgentSettings, instance_id: str) -> None:

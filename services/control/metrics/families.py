@@ -18,6 +18,8 @@ COUNTERS = {
 """Counters on heartbeats that have a metric of their own; all others are in `waystation_reported`."""
 GAUGES = {
     "outbox.waiting_runs": ("outbox_waiting_runs", "Runs with news that the control plane has yet to get."),
+    "storage.used_bytes": ("storage_used_bytes", "Bytes of a store that hold something."),
+    "storage.free_bytes": ("storage_free_bytes", "Bytes of a store that deletions have left for what comes."),
     "runs.commits_missing": ("runs_commits_missing", "Runs that had lost commits when the agent started."),
 }
 _UP = (control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
