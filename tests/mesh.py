@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,18 @@ class Mesh:
     def logs(self) -> str:
         """The end of each process's log."""
         return "\n".join(f"== {path.name}\n{path.read_text()[-2_000:]}" for path in (self.home / "logs").glob("*.log"))
+
+
+@contextmanager
+def scripted_mesh(folder: Path, script: Sequence[Mapping[str, object]]) -> Iterator[Mesh]:
+    """A mesh that is up, whose chat model answers by `script`."""
+    path = folder / "script.json"
+    path.write_text(json.dumps(script))
+    settings = {"WAYSTATION_MODELS_BACKEND": "scripted", "WAYSTATION_MODELS_SCRIPT": str(path)}
+    with prepared_mesh(folder / "home", settings) as mesh:
+        started = mesh.run("up", "--detach", "--json")
+        assert started.returncode == 0, (started.stdout, started.stderr, mesh.logs())
+        yield mesh
 
 
 @contextmanager

@@ -133,7 +133,8 @@ async def _build(settings: AgentSettings, storage: _Storage, stack: AsyncExitSta
         settings.respond_timeout_s,
     )
     graph = build_graph(ports, limits, Saver(storage.database))
-    retention = RunRetention(storage.database)
+    outbox = storage.outbox
+    retention = RunRetention(storage.database, outbox.note_deletions) if outbox else RunRetention(storage.database)
     runs = Runs(graph, storage.store, storage.events, retention, settings, storage.health.admit, live_router.expect)
     workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
     # what is abstract here is not built yet, and answers NOT_BUILT

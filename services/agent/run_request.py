@@ -1,15 +1,14 @@
 """What a caller wants of a new run, and its check."""
 
-import unicodedata
 from dataclasses import dataclass
 
 from services.agent.graph import AUTO
 from shared.capability.service import Effort
 from shared.errors import InvalidInput, UnknownWorkflow
+from shared.query_text import check_query
 
 MAX_QUERY_BYTES = 32_768
 MAX_ID_CHARS = 128
-PERMITTED_CONTROLS = frozenset("\t\n\r")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class RunRequest:
 
 def check_request(request: RunRequest) -> None:
     """Raise `InvalidInput` or `UnknownWorkflow`, naming the field and its limit."""
-    check_query(request.query)
+    check_query(request.query, MAX_QUERY_BYTES)
     if request.workflow != AUTO:
         raise UnknownWorkflow(f"There is no workflow {request.workflow!r}.", remedy=f"Known: {AUTO}.", known=AUTO)
     for name in ("thread_id", "tenant", "request_id"):
@@ -35,22 +34,3 @@ def check_request(request: RunRequest) -> None:
             raise InvalidInput(f"{name} is longer than {MAX_ID_CHARS} characters.", field=name, limit=MAX_ID_CHARS)
     if request.run_timeout_s is not None and request.run_timeout_s <= 0:
         raise InvalidInput("run_timeout must be longer than nothing.", field="run_timeout")
-
-
-def check_query(query: str) -> None:
-    """Raise `InvalidInput` unless `query` is text of a possible size."""
-    size = len(query.encode("utf-8", errors="surrogatepass"))
-    if not query.strip() or size > MAX_QUERY_BYTES:
-        raise InvalidInput(
-            f"The query has {size} bytes{'' if query.strip() else ' and no text'}; "
-            f"1 to {MAX_QUERY_BYTES} bytes of text are possible.",
-            field="query",
-            limit=f"{MAX_QUERY_BYTES} bytes",
-        )
-    for position, character in enumerate(query):
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in PERMITTED_CONTROLS:
-            raise InvalidInput(
-                f"The query has the control character U+{ord(character):04X} at position {position}.",
-                remedy="Send text; tab and newlines are fine.",
-                field="query",
-            )

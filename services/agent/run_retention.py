@@ -1,7 +1,7 @@
 """Deletes finished runs by age and count, with their events and the checkpoints that nothing needs any more."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,10 @@ class Pruned:
 
 
 class RunRetention:
-    """Prunes agent.db."""
+    """Prunes agent.db; `on_deleted` hears when runs are gone."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, on_deleted: Callable[[], None] = lambda: None) -> None:
+        self._database, self._on_deleted = database, on_deleted
 
     async def prune(self, older_than_s: float, keep: int, is_dry_run: bool = False) -> Pruned:
         """Delete runs that ended longer ago than `older_than_s`, but none of the newest `keep` finished ones.
@@ -50,6 +50,7 @@ class RunRetention:
         for start in range(0, len(run_ids), BATCH):
             batch = run_ids[start : start + BATCH]
             await self._database.write(lambda connection, batch=batch: _delete(connection, batch))  # type: ignore[misc]
+        self._on_deleted()
         after = await self._database.read(retention.size)
         return Pruned(len(run_ids), max(0, before.used_bytes - after.used_bytes))
 

@@ -79,9 +79,7 @@ class RunStore:
 
     async def end_leases(self) -> None:
         """End the lease of every other owner; only for whoever holds the lock on the data folder."""
-        sql = "UPDATE threads SET lease_ns = 0 WHERE owner NOT IN ('', ?)"
-        owner = self._custodian.owner
-        await self._database.write(lambda connection: connection.execute(sql, (owner,)).fetchall())
+        await self._database.write(lambda connection: ownership.end_leases(connection, self._custodian.owner))
 
     def append(
         self, thread_id: str, epoch: int, event: agent_v1.RunEvent, run: agent_v1.Run | None = None

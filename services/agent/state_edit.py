@@ -5,9 +5,10 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.agent.run_request import check_query
+from services.agent.run_request import MAX_QUERY_BYTES
 from services.agent.state import RunState
 from shared.errors import Forbidden, InvalidInput
+from shared.query_text import check_query
 
 EDITABLE = ("query", "effort", "remaining_hops", "decision", "conversation")
 _STATE: TypeAdapter[RunState] = TypeAdapter(RunState)
@@ -32,7 +33,7 @@ def checked_updates(updates: Mapping[str, Any], max_hops: int) -> RunState:
         place = ".".join(str(part) for part in problem["loc"])
         raise InvalidInput(f"{place}: {problem['msg']}.", field=place) from None
     if "query" in state:
-        check_query(state["query"])
+        check_query(state["query"], MAX_QUERY_BYTES)
     if not 0 <= state.get("remaining_hops", 0) <= max_hops:
         raise InvalidInput(f"remaining_hops must be 0 to {max_hops}.", field="remaining_hops", limit=max_hops)
     return cast(RunState, {name: state[name] for name in updates})  # type: ignore[literal-required]

@@ -105,7 +105,7 @@ class Coder:
                     yield TextDelta(delta.text)
                 if delta.usage:
                     draft.output_tokens = delta.usage.output_tokens
-                    yield Usage(**vars(delta.usage))
+                    yield Usage.of(delta.usage)
                 elif "\n" in delta.text and is_stuck(draft.reply):
                     # We leave before the usage comes: a piece is a token.
                     yield Usage(output_tokens=draft.output_tokens)

@@ -106,7 +106,7 @@ def _review_to_proto(review: Review) -> coding_v1.ReviewResponse:
     return coding_v1.ReviewResponse(
         verdict=verdict,
         execution=_execution_to_proto(review.execution) if review.execution else None,
-        usage=usage_to_proto(Usage(**vars(review.usage))),
+        usage=usage_to_proto(Usage.of(review.usage)),
     )
 
 

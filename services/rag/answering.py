@@ -17,7 +17,7 @@ from shared.call_context import CallContext
 from shared.capability import Citation, Descriptor, Invocation, Output, Result, TextDelta, Usage
 from shared.capability.service import Effort
 from shared.errors import DeadlineExceeded, LimitExceeded, ModelNonsense, ModelUnavailable
-from shared.models.chat import ChatMessage, ChatModel, ChatUsage
+from shared.models.chat import ChatMessage, ChatModel
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class DocumentAnswers:
             async with aclosing(stream):
                 async for delta in stream:
                     if delta.usage:
-                        yield _usage(delta.usage)
+                        yield Usage.of(delta.usage)
                     if shown := reply.feed(delta.text):
                         yield TextDelta(shown)
             if rest := reply.finish():
@@ -184,15 +184,4 @@ def _citation(item: _Source, claim: str) -> Citation:
         quote=" ".join(quote.split()),
         chunk_id=str(stored.chunk_id),
         score=item.found.score,
-    )
-
-
-def _usage(usage: ChatUsage) -> Usage:
-    return Usage(
-        model=usage.model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        time_to_first_token_s=usage.time_to_first_token_s,
-        duration_s=usage.duration_s,
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -15,7 +14,7 @@ from services.rag.fusion import Fused, fuse, meaning_weight
 from services.rag.index import Scope, StoredChunk, Vectors, WordHits, document_rows, load_chunks, search_words
 from services.rag.query_words import query_words
 from services.rag.vector_memory import VectorMemory
-from shared.errors import InvalidInput
+from shared.query_text import check_query
 from shared.storage.database import Database
 from shared.telemetry import attributes
 
@@ -29,7 +28,6 @@ INLINE_PASSAGES = 20_000
 """Comparing so many vectors takes a millisecond or two: less than handing the work to a thread may."""
 EVIDENCE_PASSAGES = 5
 """So many of the best passages are looked at for evidence."""
-PERMITTED_CONTROLS = "\t\n\r"
 
 tracer = trace.get_tracer(__name__)
 
@@ -88,7 +86,7 @@ class Retriever:
 
         Raises `InvalidInput` for an empty, oversized or binary query.
         """
-        check_query(query)
+        check_query(query, MAX_QUERY_BYTES)
         started = time.perf_counter()
         told = {attributes.OPERATION: attributes.RETRIEVAL, attributes.PROVIDER: attributes.OURS}
         with tracer.start_as_current_span(attributes.SPAN_SEARCH, attributes=told) as span:
@@ -136,25 +134,6 @@ def has_evidence(query: str, passages: Sequence[FoundPassage], method: Method = 
     """Whether any of the best passages looks like it answers the query. By words only, the words alone must tell."""
     signals = [signal(query, item.titled_text, item.similarity) for item in passages[:EVIDENCE_PASSAGES]]
     return any(item.is_covered if method == "lexical" else item.is_evidence for item in signals)
-
-
-def check_query(query: str) -> None:
-    """Raise `InvalidInput`, naming the limit, for a query that is empty, too long or not text."""
-    size = len(query.encode("utf-8", errors="surrogatepass"))
-    if not query.strip() or size > MAX_QUERY_BYTES:
-        raise InvalidInput(
-            f"The query has {size} bytes{'' if query.strip() else ' and no text'}; "
-            f"1 to {MAX_QUERY_BYTES} bytes of text are possible.",
-            field="query",
-            limit=f"{MAX_QUERY_BYTES} bytes",
-        )
-    for position, character in enumerate(query):
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in PERMITTED_CONTROLS:
-            raise InvalidInput(
-                f"The query has the control character U+{ord(character):04X} at position {position}.",
-                remedy="Send text; tab and newlines are fine.",
-                field="query",
-            )
 
 
 def _best_of_documents(connection: apsw.Connection, ranked: Sequence[Fused]) -> list[Fused]:

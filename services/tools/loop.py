@@ -99,14 +99,7 @@ class _Budget:
     def spend(self, usage: ChatUsage) -> Usage:
         """Count one model call, and put it as the SDK reports it."""
         self._tokens -= usage.output_tokens
-        return Usage(
-            model=usage.model,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cached_tokens=usage.cached_tokens,
-            time_to_first_token_s=usage.time_to_first_token_s,
-            duration_s=usage.duration_s,
-        )
+        return Usage.of(usage)
 
 
 class _Run:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shared.storage.database import Work
+
+if TYPE_CHECKING:
+    from shared.models.chat import ChatUsage
 
 Outcome = Literal["answered", "no_answer", "incomplete", "degraded"]
 
@@ -78,6 +81,11 @@ class Usage:
     calls: int = 1
     time_to_first_token_s: float = 0.0
     duration_s: float = 0.0
+
+    @classmethod
+    def of(cls, usage: "ChatUsage") -> "Usage":
+        """What one call of a chat model cost."""
+        return cls(**vars(usage))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.mesh import ROOT, Mesh, prepared_mesh
+from tests.mesh import ROOT, Mesh, scripted_mesh
 
 LONG_ANSWER = " ".join(f"word{number}" for number in range(60))
 CODE = "Here it is.\n```python\ndef double(n):\n    return 2 * n\n\nprint(double(21))\n```"
@@ -40,13 +40,7 @@ SCRIPT = [
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A mesh that is up, with a scripted chat model."""
-    folder = tmp_path_factory.mktemp("mesh")
-    script = folder / "script.json"
-    script.write_text(json.dumps(SCRIPT))
-    settings = {"WAYSTATION_MODELS_BACKEND": "scripted", "WAYSTATION_MODELS_SCRIPT": str(script)}
-    with prepared_mesh(folder / "home", settings) as mesh:
-        started = mesh.run("up", "--detach", "--json")
-        assert started.returncode == 0, (started.stdout, started.stderr, mesh.logs())
+    with scripted_mesh(tmp_path_factory.mktemp("mesh"), SCRIPT) as mesh:
         yield mesh
 
 

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +14,7 @@ import pytest
 from httpx_sse import connect_sse
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.mesh import Mesh, prepared_mesh
+from tests.mesh import Mesh, scripted_mesh
 
 RECONNECTS = 50
 WAIT_S = 40.0
@@ -30,13 +29,7 @@ Line = tuple[str, str, str]
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A mesh that is up, with a scripted chat model."""
-    folder: Path = tmp_path_factory.mktemp("observing")
-    script = folder / "script.json"
-    script.write_text(json.dumps(SCRIPT))
-    settings = {"WAYSTATION_MODELS_BACKEND": "scripted", "WAYSTATION_MODELS_SCRIPT": str(script)}
-    with prepared_mesh(folder / "home", settings) as mesh:
-        started = mesh.run("up", "--detach", "--json")
-        assert started.returncode == 0, (started.stdout, started.stderr, mesh.logs())
+    with scripted_mesh(tmp_path_factory.mktemp("observing"), SCRIPT) as mesh:
         yield mesh
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from shared.telemetry import attributes
-from tests.mesh import Mesh, prepared_mesh
+from tests.mesh import Mesh, scripted_mesh
 
 SLOW_CODE = "Here it is.\n```python\nprint(42)\n```\n" + " ".join(f"word{number}" for number in range(40))
 SCRIPT = [
@@ -27,13 +27,7 @@ Span = dict[str, Any]
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A mesh that is up, with a scripted chat model."""
-    folder = tmp_path_factory.mktemp("trace")
-    script = folder / "script.json"
-    script.write_text(json.dumps(SCRIPT))
-    settings = {"WAYSTATION_MODELS_BACKEND": "scripted", "WAYSTATION_MODELS_SCRIPT": str(script)}
-    with prepared_mesh(folder / "home", settings) as mesh:
-        started = mesh.run("up", "--detach", "--json")
-        assert started.returncode == 0, (started.stdout, started.stderr, mesh.logs())
+    with scripted_mesh(tmp_path_factory.mktemp("trace"), SCRIPT) as mesh:
         yield mesh
 
 

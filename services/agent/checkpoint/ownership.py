@@ -74,10 +74,12 @@ def release(connection: apsw.Connection, thread_id: str, epoch: int) -> bool:
     return bool(connection.changes())
 
 
-def release_owner(connection: apsw.Connection, owner: str) -> list[str]:
-    """Give up every thread of an owner that is known to be dead, and return their ids."""
-    sql = "UPDATE threads SET owner = '', lease_ns = 0 WHERE owner = ? RETURNING thread_id"
-    return [thread_id for (thread_id,) in connection.execute(sql, (owner,))]
+def end_leases(connection: apsw.Connection, owner: str) -> None:
+    """End the leases of everybody but `owner`: for whoever knows that all others are dead.
+
+    Their threads keep their names, which tells a thread that was never let go from one that was.
+    """
+    connection.execute("UPDATE threads SET lease_ns = 0 WHERE owner NOT IN (?, ?)", (NOBODY, owner))
 
 
 def current(connection: apsw.Connection, thread_id: str) -> Ownership | None:

@@ -66,12 +66,15 @@ def test_a_released_thread_is_free_at_once_and_its_epochs_go_on(connection: apsw
     assert claim(connection, "b") == first + 1
 
 
-def test_the_threads_of_a_dead_owner_are_freed_and_no_others(connection: apsw.Connection) -> None:
+def test_the_leases_of_all_others_end_and_their_threads_keep_their_names(connection: apsw.Connection) -> None:
     for thread_id, owner in (("1", "a"), ("2", "b"), ("3", "a")):
         ownership.claim(connection, thread_id, owner, NOW + LEASE, NOW)
-    assert sorted(ownership.release_owner(connection, "a")) == ["1", "3"]
-    found = ownership.current(connection, "2")
-    assert found and found.owner == "b"
+    ownership.end_leases(connection, "b")
+    found = [ownership.current(connection, thread_id) for thread_id in ("1", "2", "3")]
+    assert [each and (each.owner, each.lease_ns) for each in found] == [("a", 0), ("b", NOW + LEASE), ("a", 0)]
+    assert ownership.claim(connection, "1", "c", NOW + LEASE, NOW)
+    with pytest.raises(ThreadBusy):
+        ownership.claim(connection, "2", "c", NOW + LEASE, NOW)
 
 
 def test_a_clock_put_back_by_an_hour_does_not_keep_a_dead_owners_thread_for_an_hour(
