@@ -86,6 +86,7 @@ def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
     for router in (
         _service_routes(gateway),
         _run_routes(gateway),
+        _run_event_routes(gateway),
         _event_routes(gateway),
         mode_routes(gateway.mode),
         log_routes(gateway.logs),
@@ -162,6 +163,12 @@ def _run_routes(gateway: Gateway) -> APIRouter:
         wanted = SpanFilter(trace_id=run_id) if is_trace_id(run_id) else SpanFilter(around_run_id=run_id)
         cursor = gateway.event_log.last_cursor
         return _span_list(await gateway.spans.page(wanted, page_size, page_token), cursor)
+
+    return router
+
+
+def _run_event_routes(gateway: Gateway) -> APIRouter:
+    router = APIRouter(prefix="/api/runs", responses=FAILURES)
 
     @router.get(
         "/{run_id}/events",
