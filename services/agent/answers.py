@@ -5,10 +5,10 @@ from typing import Any
 
 import apsw
 import jsonschema
-from google.protobuf.json_format import MessageToDict
 
 from services.agent.custody import wrong_state
 from services.agent.run_rows import load_run, save_run
+from shared.capability.wire import json_value
 from shared.errors import InvalidInput, WrongState
 from shared.pb import agent_v1
 
@@ -66,20 +66,3 @@ def stored_answers(connection: apsw.Connection, run_id: str) -> dict[str, Any]:
     """The answers of a run, by question id."""
     rows = connection.execute("SELECT question_id, answer FROM answers WHERE run_id = ?", (run_id,))
     return {question_id: json.loads(answer) for question_id, answer in rows}
-
-
-def json_value(message: Any) -> Any:
-    """A protobuf Struct or Value as plain JSON data, whole numbers as int."""
-    return _whole(MessageToDict(message))
-
-
-def _whole(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _whole(item) for key, item in value.items()}
-        case list():
-            return [_whole(item) for item in value]
-        case float() if value.is_integer():
-            return int(value)
-        case _:
-            return value

@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.agent.answers import json_value
 from services.agent.graph import AUTO, AUTO_DESCRIPTION
 from services.agent.nodes.recommend_route import recommendation_to_proto
 from services.agent.ports import Router
@@ -16,7 +15,7 @@ from services.agent.run_request import RunRequest, check_request
 from services.agent.run_store import RunFilter
 from services.agent.runs import Runs
 from shared.call_context import CallContext, current_call
-from shared.capability.wire import effort_name
+from shared.capability.wire import effort_name, json_value
 from shared.errors import InvalidInput, NotFound
 from shared.pb import agent_v1
 from shared.rpc.interceptors.correlation import correlation_id_from

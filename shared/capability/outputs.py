@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from shared.storage.database import Work
@@ -37,6 +38,19 @@ class ToolResult:
     content: str
     """The result as text; JSON when it has a structure."""
     is_error: bool = False
+
+
+@dataclass(frozen=True)
+class OutgoingMessage:
+    """A message for another role of the run, which gets it on its next hop once this one is committed."""
+
+    recipient_role: str
+    payload: Mapping[str, Any]
+    """JSON, at most 64 KiB."""
+    in_reply_to: str = ""
+    """The id of the message that this one answers."""
+    expire_time: datetime | None = None
+    """After this moment it is not delivered any more; None for never."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ class Commit:
     work: Work[Result]
 
 
-Output = TextDelta | ToolCall | ToolResult | Artifact | Citation | Usage | Result
+Output = TextDelta | ToolCall | ToolResult | OutgoingMessage | Artifact | Citation | Usage | Result
 """What a caller gets."""
 Yield = Output | Commit
 """What a capability may yield."""

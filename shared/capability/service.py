@@ -37,8 +37,15 @@ class Message:
 
     message_id: str
     sender_role: str
+    """The role that sent it, or, from outside, a name such as "user"."""
     recipient_role: str
     payload: Mapping[str, Any]
+    sequence: int = 0
+    """Position among this sender's messages to this recipient, from 1."""
+    hop_index: int = -1
+    """The hop that sent it; -1 from outside."""
+    in_reply_to: str = ""
+    """The id of the message that it answers."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Invocation:
     task: str
     role: str = ""
     inbox: tuple[Message, ...] = ()
+    """Messages for this role that it has not been given yet, in the order in which they were sent."""
     context: tuple[Artifact, ...] = ()
     """Work of earlier hops."""
     effort: Effort = "medium"

@@ -1,15 +1,16 @@
 """Between the SDK's values and the contract's messages."""
 
-from datetime import timedelta
-from typing import cast
+from datetime import UTC, timedelta
+from typing import Any, cast
 
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 from shared.capability.outputs import (
     Artifact,
     Citation,
     Outcome,
+    OutgoingMessage,
     Output,
     Result,
     TextDelta,
@@ -85,16 +86,42 @@ def artifact_from_proto(message: common_v1.Artifact) -> Artifact:
     )
 
 
+def message_from_proto(message: common_v1.A2aMessage) -> Message:
+    """The message of an inbox."""
+    return Message(
+        message_id=message.message_id,
+        sender_role=message.sender_role,
+        recipient_role=message.recipient_role,
+        payload=json_value(message.payload),
+        sequence=message.sequence,
+        hop_index=message.hop_index,
+        in_reply_to=message.in_reply_to,
+    )
+
+
+def json_value(message: Struct | Value) -> Any:
+    """A protobuf Struct or Value as plain JSON data, whole numbers as int."""
+    return _whole(MessageToDict(message))
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _whole(item) for key, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+
+
 def invocation_from_proto(request: capability_v1.InvokeRequest) -> Invocation:
     """The invocation in a request."""
-    inbox = (
-        Message(item.message_id, item.sender_role, item.recipient_role, MessageToDict(item.payload))
-        for item in request.inbox
-    )
     return Invocation(
         task=request.task,
         role=request.role,
-        inbox=tuple(inbox),
+        inbox=tuple(message_from_proto(item) for item in request.inbox),
         context=tuple(artifact_from_proto(item) for item in request.context),
         effort=effort_name(request.effort),
         max_output_tokens=request.budget.max_output_tokens,
@@ -123,6 +150,8 @@ def output_to_proto(output: Output) -> capability_v1.InvokeResponse:
                     tool_call_id=output.id, name=output.name, content=output.content, is_error=output.is_error
                 )
             )
+        case OutgoingMessage():
+            return wrap(message=_outgoing_to_proto(output))
         case Artifact():
             return wrap(artifact=artifact_to_proto(output))
         case Citation():
@@ -163,6 +192,8 @@ def output_from_proto(message: capability_v1.InvokeResponse) -> Output | None:
         case "tool_result":
             result = message.tool_result
             return ToolResult(result.tool_call_id, result.name, result.content, result.is_error)
+        case "message":
+            return _outgoing_from_proto(message.message)
         case "artifact":
             return artifact_from_proto(message.artifact)
         case "citation":
@@ -196,4 +227,21 @@ def _usage_from_proto(message: common_v1.Usage) -> Usage:
         message.calls,
         message.time_to_first_token.ToTimedelta().total_seconds(),
         message.duration.ToTimedelta().total_seconds(),
+    )
+
+
+def _outgoing_to_proto(output: OutgoingMessage) -> common_v1.A2aMessage:
+    message = common_v1.A2aMessage(recipient_role=output.recipient_role, in_reply_to=output.in_reply_to)
+    message.payload.update(dict(output.payload))
+    if output.expire_time:
+        message.expire_time.FromDatetime(output.expire_time.astimezone(UTC))
+    return message
+
+
+def _outgoing_from_proto(message: common_v1.A2aMessage) -> OutgoingMessage:
+    return OutgoingMessage(
+        recipient_role=message.recipient_role,
+        payload=json_value(message.payload),
+        in_reply_to=message.in_reply_to,
+        expire_time=message.expire_time.ToDatetime(UTC) if message.HasField("expire_time") else None,
     )
