@@ -119,10 +119,7 @@ class Recovery:
         epochs = self._driver.epochs()
         if not epochs:
             return
-        lost = await self._store.renew_leases(epochs)
-        still = self._driver.epochs()
-        # most of them have just ended
-        for thread_id in (each for each in lost if still.get(each) == epochs[each]):
+        for thread_id in await self._store.renew_leases(epochs):
             logger.warning("thread %s belongs to somebody else by now", thread_id)
 
 

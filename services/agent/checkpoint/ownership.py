@@ -53,14 +53,20 @@ def claim(connection: apsw.Connection, thread_id: str, owner: str, lease_until_n
 
 
 def renew(connection: apsw.Connection, owner: str, epochs: Mapping[str, int], lease_until_ns: int) -> set[str]:
-    """Prolong the leases of the threads in `epochs` (thread id to epoch); return those that belong to others by now."""
+    """Prolong the leases of the threads in `epochs` (thread id to epoch); return those that belong to others by now.
+
+    One that was let go belongs to nobody.
+    """
     lost = set()
     for thread_id, epoch in epochs.items():
         connection.execute(
             "UPDATE threads SET lease_ns = ? WHERE thread_id = ? AND owner = ? AND epoch = ?",
             (lease_until_ns, thread_id, owner, epoch),
         )
-        if not connection.changes():
+        if connection.changes():
+            continue
+        sql = "SELECT owner != '' OR epoch != ? FROM threads WHERE thread_id = ?"
+        if connection.execute(sql, (epoch, thread_id)).get:
             lost.add(thread_id)
     return lost
 
