@@ -343,9 +343,11 @@ async def test_the_status_page_stands_without_an_agent(mesh: Mesh) -> None:
 
 async def test_the_openapi_document_has_the_streams_payloads(mesh: Mesh) -> None:
     document = (await mesh.http.get("/openapi.json")).json()
-    answer = document["paths"]["/api/events"]["get"]["responses"]["200"]
-    named = {each["$ref"].rpartition("/")[2] for each in answer["content"]["text/event-stream"]["schema"]["oneOf"]}
-    assert {"SpanStartedSse", "RegistryChangedSse", "ResetSse", "EndSse"} <= named
+    for path, name in (("/api/events", "ControlSse"), ("/api/runs/{run_id}/events", "RunSse")):
+        answer = document["paths"][path]["get"]["responses"]["200"]
+        assert answer["content"]["text/event-stream"]["schema"] == {"$ref": f"#/components/schemas/{name}"}
+    kinds = document["components"]["schemas"]["ControlSse"]["discriminator"]["mapping"]
+    assert {"span_started", "registry_changed", "reset", "end"} <= set(kinds)
     defined = set(document["components"]["schemas"])
     references = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {reference.partition('"')[0] for reference in references} <= defined

@@ -1,11 +1,10 @@
 """The OpenAPI document with the streams' payloads in it, and a page for it that loads nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 from starlette.responses import HTMLResponse
 
 from services.control.gateway.page import Html, page, table, text
@@ -13,16 +12,17 @@ from services.control.gateway.page import Html, page, table, text
 REF = "#/components/schemas/"
 
 
-def stream_response(models: Iterable[type[BaseModel]], description: str) -> dict[int | str, dict[str, Any]]:
-    """What a route says of a stream: its events, whose `event` and `id` are lines of their own."""
-    schema = {"oneOf": [{"$ref": f"{REF}{model.__name__}"} for model in models]}
-    return {200: {"description": description, "content": {"text/event-stream": {"schema": schema}}}}
+def stream_response(name: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """What a route says of a stream: the schema of its events, whose `event` and `id` are lines of their own."""
+    content = {"text/event-stream": {"schema": {"$ref": REF + name}}}
+    return {200: {"description": description, "content": content}}
 
 
-def describe(app: FastAPI, models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """The OpenAPI document of `app`, with the schemas of `models`, which no JSON route mentions."""
+def describe(app: FastAPI, streams: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document of `app`, with the schemas of the streams' events, which no JSON route mentions."""
     document = app.openapi()
-    _, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=REF + "{model}")
+    adapters: Any = [(name, "serialization", TypeAdapter(events)) for name, events in streams.items()]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template=REF + "{model}")
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions["$defs"].items():
         schemas.setdefault(name, schema)

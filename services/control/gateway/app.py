@@ -21,18 +21,11 @@ from services.control.gateway.mapping import run_view, service_list, span_view
 from services.control.gateway.metric_routes import metric_routes
 from services.control.gateway.mode_routes import mode_routes
 from services.control.gateway.run_stream import RunStream
+from services.control.gateway.run_views import RunList, RunState, RunView
 from services.control.gateway.status_page import status_page
+from services.control.gateway.stream_views import STREAMS
 from services.control.gateway.streams import event_stream, read_cursor
-from services.control.gateway.views import (
-    CONTROL_STREAM,
-    RUN_STREAM,
-    GatewayHealth,
-    RunList,
-    RunState,
-    RunView,
-    ServiceList,
-    SpanList,
-)
+from services.control.gateway.views import GatewayHealth, ServiceList, SpanList
 from services.control.logs.log_store import LogStore
 from services.control.metrics.exposition import Exposition
 from services.control.metrics.series import SeriesTable
@@ -75,6 +68,11 @@ class Gateway:
 
 def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
     """The whole HTTP door."""
+    return HostGuard(build_api(gateway), allowed_hosts)
+
+
+def build_api(gateway: Gateway) -> FastAPI:
+    """The routes and their document, without the guard at the door."""
     app = FastAPI(
         title="Waystation",
         version=VERSION,
@@ -82,6 +80,7 @@ def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
         docs_url=None,  # FastAPI's own page loads its parts from elsewhere
         redoc_url=None,
         openapi_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     for router in (
         _service_routes(gateway),
@@ -95,7 +94,7 @@ def build_app(gateway: Gateway, allowed_hosts: tuple[str, ...] = ()) -> ASGIApp:
     ):
         app.include_router(router)
     add_failure_handlers(app)
-    return HostGuard(app, allowed_hosts)
+    return app
 
 
 def _service_routes(gateway: Gateway) -> APIRouter:
@@ -173,7 +172,7 @@ def _run_event_routes(gateway: Gateway) -> APIRouter:
     @router.get(
         "/{run_id}/events",
         response_class=Response,
-        responses=stream_response(RUN_STREAM, "The run's events, then `end`"),
+        responses=stream_response("RunSse", "The run's events, then `end`"),
     )
     async def watch_run(run_id: str, last_event_id: LastEventId = None, after: After = None) -> Response:
         """A run's events as server-sent events, those of the past first; ids are sequence numbers.
@@ -215,7 +214,7 @@ def _event_routes(gateway: Gateway) -> APIRouter:
     @router.get(
         "/events",
         response_class=Response,
-        responses=stream_response(CONTROL_STREAM, "Events until the process stops, then `end`"),
+        responses=stream_response("ControlSse", "Events until the process stops, then `end`"),
     )
     async def watch_events(last_event_id: LastEventId = None, after: After = None) -> Response:
         """What changes in services, runs, spans and the mode as server-sent events, after a cursor or from now on."""
@@ -235,10 +234,10 @@ def _pages(gateway: Gateway, app: FastAPI) -> APIRouter:
 
     @router.get("/docs")
     async def show_api() -> Response:
-        return api_page(describe(app, (*CONTROL_STREAM, *RUN_STREAM)))
+        return api_page(describe(app, STREAMS))
 
     @router.get("/openapi.json")
     async def get_openapi() -> Response:
-        return JSONResponse(describe(app, (*CONTROL_STREAM, *RUN_STREAM)))
+        return JSONResponse(describe(app, STREAMS))
 
     return router

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from sse_starlette import ServerSentEvent
 
 from services.control.event_log import Event, EventLog, Gap
-from services.control.gateway.mapping import mode_view, run_event_view, run_view, service_list, span_view
+from services.control.gateway.mapping import mode_view, run_view, service_list, span_view
+from services.control.gateway.run_event_views import run_event_view
+from services.control.gateway.stream_views import Cursor, End, Reset
 from services.control.gateway.streams import sse
-from services.control.gateway.views import Cursor, End, Reset
 from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from shared.pb import agent_v1

@@ -1,21 +1,14 @@
 """From what the control plane has, and what the agent sends, to the views."""
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC
 
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from services.control.gateway.run_views import RunSource, RunView
+from services.control.gateway.view import utc
 from services.control.gateway.views import (
     ErrorView,
     LogView,
     ModeView,
     ProcessHealth,
-    RunErrorView,
-    RunEventView,
-    RunSource,
-    RunView,
     SeriesView,
     ServiceList,
     ServiceView,
@@ -30,7 +23,7 @@ from services.control.registry.registry import Snapshot
 from services.control.telemetry.span import SpanRecord
 from shared.call_context import current_call
 from shared.errors import WaystationError
-from shared.pb import agent_v1, common_v1, control_v1
+from shared.pb import agent_v1, control_v1
 
 TERMINAL = (agent_v1.Run.STATE_SUCCEEDED, agent_v1.Run.STATE_FAILED, agent_v1.Run.STATE_CANCELLED)
 
@@ -61,25 +54,11 @@ def _service(instance: control_v1.ServiceInstance) -> ServiceView:
         tags=list(descriptor.tags),
         roles=list(descriptor.roles),
         example_count=len(descriptor.examples),
-        health=_health(instance.health),
+        health=ProcessHealth.of(instance.health),
         register_time=instance.register_time.ToDatetime(UTC),
         heartbeat_time=instance.heartbeat_time.ToDatetime(UTC),
         lease_expire_time=instance.lease_expire_time.ToDatetime(UTC),
         pid=instance.pid,
-    )
-
-
-def _health(health: control_v1.Health) -> ProcessHealth:
-    lag = health.event_loop_lag
-    return ProcessHealth(
-        state=_short(control_v1.Health.State, health.state, "STATE_"),
-        message=health.message,
-        cpu=health.cpu,
-        rss_bytes=health.rss_bytes,
-        threads=health.threads,
-        open_files=health.open_files,
-        event_loop_lag_ms=lag.seconds * 1e3 + lag.nanos / 1e6,
-        in_flight=health.in_flight,
     )
 
 
@@ -112,7 +91,7 @@ def span_view(span: SpanRecord) -> SpanView:
 
 def mode_view(state: ModeState) -> ModeView:
     """The mode as JSON."""
-    expire = None if state.expire_unix_s is None else datetime.fromtimestamp(state.expire_unix_s, UTC)
+    expire = None if state.expire_unix_s is None else utc(state.expire_unix_s)
     return ModeView(mode=state.mode, set_mode=state.set_mode, expire_time=expire, cause=state.cause)
 
 
@@ -158,78 +137,14 @@ def series_view(series: Series) -> SeriesView:
 
 def run_view(run: agent_v1.Run, source: RunSource) -> RunView:
     """A run as JSON."""
-    return RunView(
-        source=source,
-        run_id=run.run_id,
-        thread_id=run.thread_id,
-        workflow=run.workflow,
-        query=run.query,
-        state=_short(agent_v1.Run.State, run.state, "STATE_"),
-        answer=run.answer,
-        error=_run_error(run.error) if run.HasField("error") else None,
-        effort=_short(common_v1.Effort, run.effort, "EFFORT_"),
-        tenant=run.tenant,
-        correlation_id=run.correlation_id,
-        trace_id=run.trace_id,
-        create_time=_time(run, "create_time"),
-        update_time=_time(run, "update_time"),
-        end_time=_time(run, "end_time"),
-        hop_count=run.hop_count,
-        remaining_hops=run.remaining_hops,
-        current_cycle=run.current_cycle,
-        max_cycles=run.max_cycles,
-        attempt_count=run.attempt_count,
-        epoch=run.epoch,
-        last_sequence=run.last_sequence,
-        has_unresolved_review=run.has_unresolved_review,
-        usage=_json(run.usage),
-        questions=[_json(question) for question in run.questions],
-        citations=[_json(citation) for citation in run.citations],
-    )
-
-
-def _run_error(error: agent_v1.RunError) -> RunErrorView:
-    return RunErrorView(
-        reason=_short(common_v1.ErrorReason, error.reason, "ERROR_REASON_").upper(),
-        message=error.message,
-        remedy=error.remedy,
-        metadata=dict(error.metadata),
-    )
-
-
-def run_event_view(event: agent_v1.RunEvent) -> RunEventView:
-    """An event of a run as JSON; a payload of a newer agent has the type `unknown`."""
-    kind = event.WhichOneof("payload")
-    return RunEventView(
-        run_id=event.run_id,
-        sequence=event.sequence,
-        create_time=event.create_time.ToDatetime(UTC),
-        correlation_id=event.correlation_id,
-        trace_id=event.trace_id,
-        span_id=event.span_id,
-        type=kind or "unknown",
-        payload=_json(getattr(event, kind)) if kind else {},
-    )
+    view = RunView.of(run)
+    view.source = source
+    return view
 
 
 def is_last_event(event: agent_v1.RunEvent) -> bool:
     """Whether nothing can follow the event in its run."""
     return event.HasField("state_changed") and event.state_changed.run.state in TERMINAL
-
-
-def _json(message: Message) -> dict[str, Any]:
-    return MessageToDict(message, preserving_proto_field_name=True)
-
-
-def _time(message: Message, field: str) -> datetime | None:
-    timestamp: Timestamp = getattr(message, field)
-    return timestamp.ToDatetime(UTC) if message.HasField(field) else None
-
-
-def _short(enum: Any, value: int, prefix: str) -> Any:
-    # a value of a newer peer has no name here
-    name = enum.Name(value) if value in enum.values() else f"{prefix}UNSPECIFIED"
-    return name.removeprefix(prefix).lower()
 
 
 def _ms(ns: int) -> float:

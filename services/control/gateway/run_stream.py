@@ -8,9 +8,10 @@ from contextlib import aclosing
 from sse_starlette import ServerSentEvent
 
 from services.control.gateway.agent_peer import AgentPeer
-from services.control.gateway.mapping import TERMINAL, error_view, is_last_event, run_event_view
+from services.control.gateway.mapping import TERMINAL, error_view, is_last_event
+from services.control.gateway.run_event_views import run_event_view
+from services.control.gateway.stream_views import End, Reset
 from services.control.gateway.streams import sse
-from services.control.gateway.views import End, Reset
 from shared.errors import DeadlineExceeded, NotFound, Unavailable, WaystationError
 from shared.pb import agent_v1
 

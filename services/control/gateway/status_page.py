@@ -5,7 +5,8 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from services.control.gateway.page import Html, page, table, text
-from services.control.gateway.views import RunView, ServiceView
+from services.control.gateway.run_views import RunView
+from services.control.gateway.views import ServiceView
 
 REFRESH_S = 10
 LINKS = (
@@ -36,7 +37,7 @@ def _services(services: list[ServiceView]) -> Html:
             Html(f"<code>{text(service.address)}</code>"),
             ", ".join(service.tags),
             service.version,
-            f"{service.health.cpu:.0%}",
+            f"{service.health.cpu or 0:.0%}",
             f"{service.health.rss_bytes / 2**20:.0f} MiB",
         )
         for service in services

@@ -1,51 +1,43 @@
-"""The shapes of the HTTP API's answers and events; the OpenAPI document is made from them."""
+"""The shapes of the HTTP API's answers but for runs; the OpenAPI document is made from them."""
 
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from services.control.gateway.view import ContractView, RequestBody, View
+from shared.pb import control_v1
 
-RunState = Literal[
-    "unspecified",
-    "pending",
-    "running",
-    "input_required",
-    "paused",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "lost",
-]
-RunSource = Literal["agent", "projection"]
 ServiceState = Literal["unspecified", "serving", "degraded", "not_serving", "draining"]
 
 
-class ErrorView(BaseModel):
+class ErrorView(View):
     """What went wrong and what to do about it."""
 
     reason: str
     """A stable name out of `ErrorReason`."""
     message: str
     remedy: str = ""
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str]
 
 
-class ProcessHealth(BaseModel):
+class ProcessHealth(ContractView):
     """How a registered process is."""
+
+    contract = control_v1.Health
 
     state: ServiceState
     message: str
     """Why it is not well."""
-    cpu: float
-    """Share of one core."""
+    cpu: float | None
+    """Share of one core; None when the process named no number."""
     rss_bytes: int
     threads: int
     open_files: int
-    event_loop_lag_ms: float
+    event_loop_lag_ms: float | None
+    """How late the event loop was at most; None when the process did not say."""
     in_flight: int
 
 
-class ServiceView(BaseModel):
+class ServiceView(View):
     """A registered process."""
 
     instance_id: str
@@ -64,7 +56,7 @@ class ServiceView(BaseModel):
     pid: int
 
 
-class ServiceList(BaseModel):
+class ServiceList(View):
     """All registered processes."""
 
     services: list[ServiceView]
@@ -74,60 +66,7 @@ class ServiceList(BaseModel):
     """Follow `/api/events` after it to hear of all later changes."""
 
 
-class RunErrorView(BaseModel):
-    """Why a run failed."""
-
-    reason: str
-    message: str
-    remedy: str
-    metadata: dict[str, str]
-
-
-class RunView(BaseModel):
-    """One pass of a workflow over a thread."""
-
-    source: RunSource
-    """Who says so: the agent itself, or what it reported last, which is here while it is dead."""
-    run_id: str
-    thread_id: str
-    workflow: str
-    query: str
-    state: RunState
-    answer: str
-    error: RunErrorView | None
-    effort: str
-    tenant: str
-    correlation_id: str
-    trace_id: str
-    create_time: datetime | None
-    update_time: datetime | None
-    end_time: datetime | None
-    hop_count: int
-    remaining_hops: int
-    current_cycle: int
-    max_cycles: int
-    attempt_count: int
-    epoch: int
-    last_sequence: int
-    has_unresolved_review: bool
-    usage: dict[str, Any]
-    """The message `Usage` as JSON."""
-    questions: list[dict[str, Any]]
-    """Messages `Question` as JSON."""
-    citations: list[dict[str, Any]]
-    """Messages `Citation` as JSON."""
-
-
-class RunList(BaseModel):
-    """Runs, newest first."""
-
-    runs: list[RunView]
-    next_page_token: str
-    cursor: str
-    """Follow `/api/events` after it to hear of all later changes."""
-
-
-class SpanEventView(BaseModel):
+class SpanEventView(View):
     """Something noted within a span."""
 
     name: str
@@ -135,7 +74,7 @@ class SpanEventView(BaseModel):
     attributes: dict[str, Any]
 
 
-class SpanLinkView(BaseModel):
+class SpanLinkView(View):
     """A span in another place that this one belongs with."""
 
     trace_id: str
@@ -143,7 +82,7 @@ class SpanLinkView(BaseModel):
     attributes: dict[str, Any]
 
 
-class SpanView(BaseModel):
+class SpanView(View):
     """A span, ended or not."""
 
     trace_id: str
@@ -167,7 +106,7 @@ class SpanView(BaseModel):
     links: list[SpanLinkView]
 
 
-class SpanList(BaseModel):
+class SpanList(View):
     """Spans, oldest first."""
 
     spans: list[SpanView]
@@ -176,7 +115,7 @@ class SpanList(BaseModel):
     """Follow `/api/events` after it to hear of all later changes."""
 
 
-class GatewayHealth(BaseModel):
+class GatewayHealth(View):
     """How the control plane is."""
 
     state: Literal["serving"]
@@ -191,40 +130,10 @@ class GatewayHealth(BaseModel):
     cursor: str
 
 
-class Cursor(BaseModel):
-    """Where a reader of `/api/events` stands."""
-
-    cursor: str
-
-
-class Reset(BaseModel):
-    """Events between two cursors are not to be had any more: fetch the state again. What follows is new."""
-
-    after: str
-    """The cursor that the reader had."""
-    until: str
-    """The cursor that it has now."""
-    cause: Literal["too_old", "another_life"]
-    """Whether the reader was too slow or away for too long, or came with a cursor that is not from here."""
-    missed: int | None
-    """How many events; None when nobody can say."""
-
-
-class End(BaseModel):
-    """Why a stream ends.
-
-    After `finished` and `gone` (the agent does not have the run any more) nothing more will come; otherwise come back
-    with the last id.
-    """
-
-    reason: Literal["finished", "gone", "interrupted", "shutting_down"]
-    error: ErrorView | None = None
-
-
 ModeName = Literal["shipping", "debug"]
 
 
-class ModeView(BaseModel):
+class ModeView(View):
     """How much the mesh says of itself: `shipping` spans only; `debug` spans, metrics and logs, with contents."""
 
     mode: ModeName
@@ -237,7 +146,7 @@ class ModeView(BaseModel):
     """Why the mode in force is not the one that was set."""
 
 
-class ModeChoice(BaseModel):
+class ModeChoice(RequestBody):
     """A mode to set."""
 
     mode: ModeName
@@ -247,7 +156,7 @@ class ModeChoice(BaseModel):
     reason: str = ""
 
 
-class LogView(BaseModel):
+class LogView(View):
     """A log record."""
 
     time_unix_ms: float
@@ -266,14 +175,14 @@ class LogView(BaseModel):
     attributes: dict[str, Any]
 
 
-class LogList(BaseModel):
+class LogList(View):
     """Log records, newest first."""
 
     logs: list[LogView]
     next_page_token: str
 
 
-class SeriesView(BaseModel):
+class SeriesView(View):
     """The latest value of one OTLP metric series."""
 
     name: str
@@ -294,135 +203,9 @@ class SeriesView(BaseModel):
     bucket_counts: list[int]
 
 
-class SeriesList(BaseModel):
+class SeriesList(View):
     """OTLP metric series, by service and name."""
 
     series: list[SeriesView]
     is_complete: bool
     """False when there are more than were asked for."""
-
-
-class RunEventView(BaseModel):
-    """One thing that happened in a run."""
-
-    run_id: str
-    sequence: int
-    create_time: datetime
-    correlation_id: str
-    trace_id: str
-    span_id: str
-    type: str
-    """The name of the payload in the message `RunEvent`, such as `decision_made`."""
-    payload: dict[str, Any]
-    """The payload as JSON, with the field names of the proto."""
-
-
-class ReadySse(BaseModel):
-    """First on `/api/events`."""
-
-    event: Literal["ready"]
-    id: str
-    data: Cursor
-
-
-class RegistryChangedSse(BaseModel):
-    """The list of services changed."""
-
-    event: Literal["registry_changed"]
-    id: str
-    data: ServiceList
-
-
-class SpanStartedSse(BaseModel):
-    """A span started."""
-
-    event: Literal["span_started"]
-    id: str
-    data: SpanView
-
-
-class SpanEndedSse(BaseModel):
-    """A span ended, or was lost with its process."""
-
-    event: Literal["span_ended"]
-    id: str
-    data: SpanView
-
-
-class RunChangedSse(BaseModel):
-    """A run began, changed its state, ended, or was lost with its agent."""
-
-    event: Literal["run_changed"]
-    id: str
-    data: RunView
-
-
-class HopSse(BaseModel):
-    """A hop started or ended; the data's `type` says which."""
-
-    event: Literal["hop"]
-    id: str
-    data: RunEventView
-
-
-class DecisionSse(BaseModel):
-    """The arbitrator decided."""
-
-    event: Literal["decision"]
-    id: str
-    data: RunEventView
-
-
-class A2aMessageSse(BaseModel):
-    """A capability sent a message to another."""
-
-    event: Literal["a2a_message"]
-    id: str
-    data: RunEventView
-
-
-class ModeChangedSse(BaseModel):
-    """The observability mode, or how long it holds, changed."""
-
-    event: Literal["mode_changed"]
-    id: str
-    data: ModeView
-
-
-class ResetSse(BaseModel):
-    """The reader missed events; `id` is where it stands now."""
-
-    event: Literal["reset"]
-    id: str
-    data: Reset
-
-
-class RunEventSse(BaseModel):
-    """An event of a run; `event` is the payload's type and `id` the sequence number."""
-
-    event: str
-    id: str
-    data: RunEventView
-
-
-class EndSse(BaseModel):
-    """Last on every stream; it has no id."""
-
-    event: Literal["end"]
-    data: End
-
-
-CONTROL_STREAM = (
-    ReadySse,
-    RegistryChangedSse,
-    SpanStartedSse,
-    SpanEndedSse,
-    RunChangedSse,
-    HopSse,
-    DecisionSse,
-    A2aMessageSse,
-    ModeChangedSse,
-    ResetSse,
-    EndSse,
-)
-RUN_STREAM = (RunEventSse, ResetSse, EndSse)
