@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from shared.errors import DeadlineExceeded
+from shared.errors import DeadlineExceeded, LimitExceeded
 
 Answer = TypeVar("Answer")
 
@@ -26,6 +26,28 @@ class EffectKeys:
         """The key of the next effect of its kind: `base/kind/ordinal`."""
         self._counts[kind] += 1
         return f"{self._base}/{kind}/{self._counts[kind] - 1}"
+
+
+class Budget:
+    """What a served call may still cause: one counter for all that is done on its behalf. None is without bound."""
+
+    def __init__(self, remaining_hops: int | None = None, remaining_cycles: int | None = None) -> None:
+        self.remaining_hops = remaining_hops
+        """Calls to capabilities that may still be made."""
+        self.remaining_cycles = remaining_cycles
+        """Turns that the caller's bounded loop may still begin."""
+
+    def take_hop(self) -> None:
+        """Spend one hop. Raises `LimitExceeded` when none is left."""
+        if self.remaining_hops is None:
+            return
+        if self.remaining_hops == 0:
+            raise LimitExceeded(
+                "The hops that the caller gave are spent.",
+                remedy="Answer with what there is, or ask the caller for a run with more hops.",
+                limit="remaining_hops",
+            )
+        self.remaining_hops -= 1
 
 
 class Transaction(Protocol):
@@ -53,6 +75,8 @@ class CallContext:
     """Keys for the effects of this work; None when it has no name that lasts."""
     transaction: Transaction | None = None
     """None when the service keeps no ledger."""
+    budget: Budget | None = None
+    """None when the caller set none."""
 
     def remaining_s(self) -> float | None:
         """Seconds left until the deadline, at least 0; None without a deadline."""

@@ -13,6 +13,7 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from shared.errors import StorageUnavailable
 from shared.rpc.channel import COMMON_OPTIONS
 from shared.rpc.interceptors.around import AroundInterceptor
+from shared.rpc.interceptors.budget import around_budget
 from shared.rpc.interceptors.correlation import around_correlation
 from shared.rpc.interceptors.deadline import around_deadline
 from shared.rpc.interceptors.error_mapping import around_errors
@@ -56,7 +57,7 @@ class RpcServer:
         self._names = service_names
         self.port = 0
         """The bound port, once the server has started."""
-        around = (around_correlation, around_errors, around_deadline)
+        around = (around_correlation, around_errors, around_deadline, around_budget)
         self._server = grpc.aio.server(
             interceptors=[
                 *([aio_server_interceptor(filter_=_is_traced)] if has_spans else ()),

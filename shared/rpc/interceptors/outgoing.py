@@ -1,4 +1,4 @@
-"""What every outgoing call carries: the trace, the correlation id and a deadline.
+"""What every outgoing call carries: the trace, the correlation id, a deadline and what is left of the budget.
 
 OpenTelemetry's own interceptors make a client span of the call and carry that; without them it is the current span.
 """
@@ -11,6 +11,7 @@ from grpc.aio import ClientCallDetails
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.call_context import current_call
+from shared.rpc.interceptors.budget import HOPS_KEY, outgoing_budget
 from shared.rpc.interceptors.correlation import CORRELATION_KEY, RUN_KEY
 from shared.rpc.interceptors.deadline import outgoing_timeout
 
@@ -30,6 +31,10 @@ def _completed(details: ClientCallDetails) -> ClientCallDetails:
         metadata.add(CORRELATION_KEY, call_context.correlation_id)
         if call_context.run_id:
             metadata.add(RUN_KEY, call_context.run_id)
+    method: Any = details.method
+    called = method.decode() if isinstance(method, bytes) else method  # typed as text, it is bytes
+    for name, value in outgoing_budget(called, metadata.get(HOPS_KEY)).items():
+        metadata[name] = value
     return ClientCallDetails(
         details.method, outgoing_timeout(details.timeout), metadata, details.credentials, details.wait_for_ready
     )
