@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from opentelemetry import trace
 
 from services.agent.graph import AUTO, AUTO_DESCRIPTION
 from services.agent.nodes.recommend_route import recommendation_to_proto
@@ -19,6 +20,7 @@ from shared.capability.wire import effort_name, json_value
 from shared.errors import InvalidInput, NotFound
 from shared.pb import agent_v1
 from shared.rpc.interceptors.correlation import correlation_id_from
+from shared.telemetry import attributes
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
@@ -49,6 +51,8 @@ class AgentServicer(agent_v1.AgentServiceServicer):
         correlation_id = (
             correlation_id_from(request.correlation_id) if request.correlation_id else call_context.correlation_id
         )
+        # a field of the request wins over the header, which the span has had so far
+        trace.get_current_span().set_attribute(attributes.CORRELATION_ID, correlation_id)
         run, is_replayed = await self._runs.start(wanted, correlation_id)
         return agent_v1.StartRunResponse(run=run, is_replayed=is_replayed)
 
