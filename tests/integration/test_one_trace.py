@@ -92,6 +92,8 @@ def test_every_parent_is_there_and_all_hangs_from_the_request(spans: list[Span])
         "/waystation.agent.v1.AgentService/StartRun"
     ]
     assert len({span["trace_id"] for span in spans}) == 1
+    of_the_request = [span for span in spans if not span["parent_span_id"] or span["name"] == attributes.SPAN_RUN]
+    assert len({span["attributes"][attributes.CORRELATION_ID] for span in of_the_request}) == 1
 
 
 def test_each_epoch_is_a_span_that_links_to_the_one_before(spans: list[Span]) -> None:
