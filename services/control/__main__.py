@@ -16,8 +16,9 @@ from services.control.clock import Clock
 from services.control.event_log import EventLog, Payload
 from services.control.forward.forwarder import Forwarder
 from services.control.gateway.agent_peer import AgentPeer
-from services.control.gateway.app import Gateway, build_app
+from services.control.gateway.app import build_app
 from services.control.gateway.control_stream import RUN_EVENTS
+from services.control.gateway.gateway import Gateway
 from services.control.housekeeping import Housekeeping
 from services.control.logs.log_store import LogStore
 from services.control.logs.schema import SCHEMA as LOGS

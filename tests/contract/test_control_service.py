@@ -312,7 +312,7 @@ async def test_bad_requests_are_refused_as_json(mesh: Mesh, path: str, status: i
 
 
 async def test_other_methods_are_refused_as_json(mesh: Mesh) -> None:
-    answer = await mesh.http.post("/api/services")
+    answer = await mesh.http.post("/api/services", json={})
     assert (answer.status_code, answer.json()["reason"]) == (405, "NOT_BUILT")
 
 

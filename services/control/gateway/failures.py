@@ -57,6 +57,8 @@ async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return _answer(NotFound(f"There is nothing at {request.url.path}.", remedy="See /docs."), 404)
+    if error.status_code == 400:
+        return _answer(InvalidInput(f"{error.detail}.", remedy="Send JSON.", field="body"), 400)
     return _answer(
         NotBuilt(f"{request.method} {request.url.path}: {error.detail}.", remedy="See /docs."),
         error.status_code,

@@ -11,6 +11,7 @@ from shared.errors import Forbidden, InvalidInput, LimitExceeded, WaystationErro
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MAX_BODY_BYTES = 1024 * 1024
+READING = ("GET", "HEAD", "OPTIONS")
 
 
 class HostGuard:
@@ -24,14 +25,14 @@ class HostGuard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope["headers"])
+        refusal = self._refusal(scope["method"], scope["headers"])
         if refusal is None:
             await self._app(scope, receive, send)
             return
         status, error = refusal
         await JSONResponse(error_view(error).model_dump(), status)(scope, receive, send)
 
-    def _refusal(self, headers: Collection[tuple[bytes, bytes]]) -> tuple[int, WaystationError] | None:
+    def _refusal(self, method: str, headers: Collection[tuple[bytes, bytes]]) -> tuple[int, WaystationError] | None:
         found = {name: value.decode("latin-1") for name, value in headers}
         hosts = sum(name == b"host" for name, _ in headers)
         if hosts != 1 or _host_name(f"//{found[b'host']}") not in self._names:
@@ -40,6 +41,10 @@ class HostGuard:
         origin = found.get(b"origin")
         if origin is not None and not self._is_own(origin):
             return 403, Forbidden("Pages of other origins may not use this API.", rule="origin")
+        if method not in READING and not _is_json(found.get(b"content-type", "")):
+            # what a page of another origin can send without asking first is a form or plain text
+            remedy = "Send JSON with the header Content-Type: application/json, `{}` when there is nothing to say."
+            return 415, InvalidInput("What changes something has to be JSON.", remedy=remedy, field="content-type")
         length = found.get(b"content-length", "0")
         if b"transfer-encoding" in found or not (length.isascii() and length.isdigit()):
             return 411, InvalidInput("A body needs a Content-Length.", field="content-length")
@@ -49,6 +54,10 @@ class HostGuard:
 
     def _is_own(self, origin: str) -> bool:
         return origin.startswith(("http://", "https://")) and _host_name(origin) in self._names
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _host_name(url: str) -> str:

@@ -16,7 +16,7 @@ UnixMs = Annotated[float, Query(ge=0, le=9e12, description="Milliseconds since 1
 
 def log_routes(logs: LogStore) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/api/logs", responses=FAILURES)
+    router = APIRouter(prefix="/api/logs", responses=FAILURES, tags=["logs"])
 
     @router.get("")
     async def list_logs(

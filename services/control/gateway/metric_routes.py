@@ -18,7 +18,7 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description
 
 def metric_routes(exposition: Exposition, table: SeriesTable) -> APIRouter:
     """The routes."""
-    router = APIRouter(responses=FAILURES)
+    router = APIRouter(responses=FAILURES, tags=["metrics"])
 
     @router.get("/metrics", response_class=Response, responses={200: _TEXT})
     async def get_metrics() -> Response:

@@ -10,7 +10,7 @@ from services.control.mode.observability_mode import ObservabilityMode
 
 def mode_routes(mode: ObservabilityMode) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/api/mode", responses=FAILURES)
+    router = APIRouter(prefix="/api/mode", responses=FAILURES, tags=["mode"])
 
     @router.get("")
     async def get_mode() -> ModeView:

@@ -41,6 +41,8 @@ class RunFilter:
     workflow: str = ""
     tenant: str = ""
     text: str = ""
+    service: str = ""
+    """A capability that the run has called."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class RunProjection:
             changed = [_go_back(connection, report, *item) for item in (report.lost or {}).items()]
             fresh = _fresh_events(connection, report)
             changed += [_save(connection, report, run) for run in report.runs]
+            connection.executemany("INSERT OR IGNORE INTO run_services VALUES (?, ?)", _calls(report))
             numbers = {
                 run.run_id: connection.execute("SELECT sequence FROM runs WHERE run_id = ?", (run.run_id,)).get
                 for run in report.runs
@@ -171,6 +174,12 @@ def _fresh_events(connection: apsw.Connection, report: RunReport) -> list[agent_
     return [event for event in report.events if event.sequence > known[event.run_id]]
 
 
+def _calls(report: RunReport) -> list[tuple[str, str]]:
+    """The runs, and which capabilities they called."""
+    started = [event for event in report.events if event.HasField("hop_started")]
+    return [(event.run_id, event.hop_started.capability) for event in started]
+
+
 def _save(connection: apsw.Connection, report: RunReport, run: agent_v1.Run) -> agent_v1.Run | None:
     """Store a run unless the report is old news; return it when more than its event number is new."""
     number = (report.sequences or {}).get(run.run_id, run.last_sequence)
@@ -239,6 +248,9 @@ def _clauses(wanted: RunFilter, shown: str, owners: Sequence[str]) -> tuple[list
     if wanted.states:
         clauses.append(f"{shown} IN ({', '.join('?' * len(wanted.states))})")
         values += [*owners, *wanted.states]
+    if wanted.service:
+        clauses.append("EXISTS (SELECT 1 FROM run_services WHERE run_services.run_id = runs.run_id AND service = ?)")
+        values.append(wanted.service)
     if wanted.text:
         clauses.append("(instr(lower(query), lower(?)) OR instr(lower(answer), lower(?)))")
         values += [wanted.text, wanted.text]

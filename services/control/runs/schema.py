@@ -28,5 +28,12 @@ SCHEMA = Schema(
         """,
         # counts by state touch no row
         "CREATE INDEX runs_by_state ON runs (state, instance_id)",
+        # the capabilities that a run has called
+        """
+    CREATE TABLE run_services (run_id TEXT NOT NULL, service TEXT NOT NULL, PRIMARY KEY (run_id, service))
+        STRICT, WITHOUT ROWID;
+    CREATE TRIGGER run_services_go AFTER DELETE ON runs
+        BEGIN DELETE FROM run_services WHERE run_id = OLD.run_id; END;
+        """,
     ),
 )
