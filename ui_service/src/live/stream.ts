@@ -158,6 +158,6 @@ export function followWhileVisible(stream: EventStream, page: Document): () => v
   return () => {
     clearTimeout(timer);
     page.removeEventListener("visibilitychange", look);
-    stream.close();
+    stream.sleep(); // not for ever: React may mount a component again
   };
 }
