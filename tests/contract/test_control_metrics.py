@@ -18,9 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.control.metrics.series import MAX_SERIES
 from shared.errors import InvalidInput
 from shared.pb import agent_v1, control_v1
-from shared.rpc.server import RpcServer
 from shared.rpc.status import peer_errors
-from tests.fakes.control_mesh import Mesh, mesh_in, registering, reporting
+from tests.fakes.control_mesh import Mesh, describing, mesh_in, registering, reporting
 from tests.fakes.otlp import NOW_NS, gauge, metric_request, metrics_of, pairs, trace_request, traces_of
 
 
@@ -100,7 +99,7 @@ async def test_runs_are_counted_by_state(mesh: Mesh) -> None:
 
 
 async def test_heartbeats_carry_counters_and_health_in_both_modes(mesh: Mesh) -> None:
-    async with RpcServer("127.0.0.1", 0, lambda server: None, ()) as server:
+    async with describing("rag") as server:
         request = registering("rag", server.address)
         for mode in ("shipping", "debug"):
             await mesh.control.mode.set(mode)

@@ -24,7 +24,18 @@ from shared.errors import AlreadyExists, InvalidInput, LimitExceeded, NotFound, 
 from shared.pb import agent_v1, control_v1
 from shared.rpc.server import RpcServer
 from shared.rpc.status import peer_errors
-from tests.fakes.control_mesh import SCRIPT, Mesh, agent_at, following, mesh_in, registering, reporting, started, until
+from tests.fakes.control_mesh import (
+    SCRIPT,
+    Mesh,
+    agent_at,
+    describing,
+    following,
+    mesh_in,
+    registering,
+    reporting,
+    started,
+    until,
+)
 
 
 @dataclass
@@ -44,7 +55,7 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 async def test_a_registered_service_is_checked_listed_and_watched(mesh: Mesh) -> None:
-    async with RpcServer("127.0.0.1", 0, lambda server: None, ()) as server:
+    async with describing("rag") as server:
         watch = mesh.registry.WatchServices(control_v1.WatchServicesRequest())
         assert (await watch.read()).instances == []
         granted = await mesh.registry.Register(registering("rag", server.address, tags=["retrieval"]))
@@ -64,6 +75,29 @@ async def test_a_lying_address_is_not_serving(mesh: Mesh) -> None:
     (service,) = (await mesh.http.get("/api/services")).json()["services"]
     assert service["health"]["state"] == "not_serving"
     assert "127.0.0.1:1" in service["health"]["message"]
+
+
+async def test_somebody_elses_door_is_a_lying_address_too(mesh: Mesh) -> None:
+    async with describing("rag") as server:
+        await mesh.registry.Register(registering("liar", server.address))
+        (service,) = (await mesh.http.get("/api/services")).json()["services"]
+        assert service["health"]["state"] == "not_serving"
+        assert "another capability, 'rag'" in service["health"]["message"]
+
+
+async def test_a_door_without_the_contract_is_not_serving(mesh: Mesh) -> None:
+    async with RpcServer("127.0.0.1", 0, lambda server: None, ()) as server:
+        await mesh.registry.Register(registering("mute", server.address))
+    (service,) = (await mesh.http.get("/api/services")).json()["services"]
+    assert "UNIMPLEMENTED" in service["health"]["message"]
+
+
+async def test_a_registration_of_ten_thousand_examples_is_refused_and_one_with_script_is_text(mesh: Mesh) -> None:
+    with pytest.raises(InvalidInput, match="at most 1000"), peer_errors("control"):
+        await mesh.registry.Register(registering("many", "127.0.0.1:1", examples=["do it"] * 10_000))
+    await mesh.registry.Register(registering("script", "127.0.0.1:1"))
+    (service,) = (await mesh.http.get("/api/services")).json()["services"]
+    assert service["description"] == SCRIPT
 
 
 async def test_a_model_server_is_asked_over_http(mesh: Mesh) -> None:

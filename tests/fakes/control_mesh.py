@@ -130,6 +130,25 @@ def registering(name: str, address: str, kind: str = "capability", **changes: An
     )
 
 
+@dataclass
+class Describing(capability_v1.CapabilityServiceServicer):
+    """A capability service that says who it is, and nothing more."""
+
+    name: str
+
+    async def Describe(self, request: capability_v1.DescribeRequest, context: Any) -> capability_v1.DescribeResponse:
+        return capability_v1.DescribeResponse(descriptor=capability_v1.Descriptor(name=self.name))
+
+
+@asynccontextmanager
+async def describing(name: str) -> AsyncIterator[RpcServer]:
+    """The door of such a service."""
+    servicer = Describing(name)  # type: ignore[abstract]  # it is never invoked
+    add = capability_v1.add_CapabilityServiceServicer_to_server
+    async with RpcServer("127.0.0.1", 0, lambda server: add(servicer, server), ()) as server:
+        yield server
+
+
 def started(span_id: str = "b" * 16, **changes: Any) -> control_v1.Span:
     span = control_v1.Span(trace_id="a" * 32, span_id=span_id, name="agent.hop", service="agent", **changes)
     span.start_time.GetCurrentTime()

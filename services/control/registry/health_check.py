@@ -9,10 +9,10 @@ MAX_CHECKS_AT_ONCE = 16
 
 
 class Probe(Protocol):
-    """Asks an address how it is."""
+    """Asks a registered address how it is, and who."""
 
-    async def __call__(self, kind: str, address: str, timeout_s: float) -> str:
-        """Return why the address does not serve, or an empty text when it does. Never raises."""
+    async def __call__(self, registration: Registration, timeout_s: float) -> str:
+        """Return why the address does not serve what was registered, or an empty text when it does. Never raises."""
         ...
 
 
@@ -29,7 +29,7 @@ class HealthCheck:
     async def check(self, registration: Registration) -> None:
         """Check one registration now."""
         async with self._slots:
-            failure = await self._probe(registration.kind, registration.address, self._timeout_s)
+            failure = await self._probe(registration, self._timeout_s)
         self._registry.note_check(registration, failure)
 
     async def check_all(self) -> None:

@@ -1,10 +1,12 @@
-"""What a registration may contain."""
+"""What a registration may contain. Text is stored as it is: who shows it escapes it."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from shared.errors import InvalidInput
-from shared.pb import capability_v1
+from shared.pb import capability_v1, control_v1
+from shared.query_text import PERMITTED_CONTROLS
 
 KINDS = ("capability", "agent", "models")
 MAX_DESCRIPTION_CHARS = 1_000
@@ -14,8 +16,11 @@ MAX_TAGS = 16
 MAX_WORD_CHARS = 63
 MAX_ADDRESS_CHARS = 255
 MAX_INSTANCE_ID_CHARS = 128
+MAX_MESSAGE_CHARS = 1_000
 
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
+_TURNS_TEXT_ROUND = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+"""Bidirectional classes of characters that make a text read as another one."""
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
@@ -51,11 +56,25 @@ def check_descriptor(descriptor: capability_v1.Descriptor) -> None:
         raise _bad("descriptor.tags", "lower-case")
 
 
+def check_health(health: control_v1.Health) -> None:
+    """Raise `InvalidInput` when what a process says of its health is too long or no text."""
+    _check_texts("health.message", [health.message], 1, MAX_MESSAGE_CHARS, is_required=False)
+
+
 def _check_texts(field: str, texts: Sequence[str], most: int, most_chars: int, *, is_required: bool = True) -> None:
     if len(texts) > most:
         raise _bad(field, f"at most {most}")
     if any(len(text) > most_chars or (is_required and not text.strip()) for text in texts):
         raise _bad(field, f"texts of {int(is_required)} to {most_chars} characters")
+    if any(not _is_plain(character) for text in texts for character in text):
+        raise _bad(field, "text without control characters other than tab and newlines")
+
+
+def _is_plain(character: str) -> bool:
+    if character.isascii():
+        return character.isprintable() or character in PERMITTED_CONTROLS
+    is_control = unicodedata.category(character) in ("Cc", "Cs")
+    return not is_control and unicodedata.bidirectional(character) not in _TURNS_TEXT_ROUND
 
 
 def _bad(field: str, limit: str) -> InvalidInput:

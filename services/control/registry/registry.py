@@ -4,7 +4,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from services.control.clock import Clock
-from services.control.registry.limits import check_address, check_descriptor, check_instance_id, check_kind
+from services.control.registry.limits import (
+    check_address,
+    check_descriptor,
+    check_health,
+    check_instance_id,
+    check_kind,
+)
 from services.control.signal import Signal
 from shared.errors import AlreadyExists, InvalidInput, LimitExceeded, NotFound
 from shared.pb import capability_v1, control_v1
@@ -111,8 +117,10 @@ class Registry:
     def heartbeat(self, instance_id: str, health: control_v1.Health) -> float:
         """Renew a lease, note how the process is, and return the lease in seconds.
 
-        Raises `NotFound` when the lease lapsed or never was: the process must register again.
+        Raises `NotFound` when the lease lapsed or never was: the process must register again; `InvalidInput` for a
+        message beyond the limits.
         """
+        check_health(health)
         self.expire()
         record = self._records.get(instance_id)
         if record is None:
@@ -223,8 +231,13 @@ class Registry:
         changed = replace(record, **changes)  # type: ignore[arg-type]
         self._records[record.registration.instance_id] = changed
         before, after = record.shown_health, changed.shown_health
-        if (before.state, before.message) != (after.state, after.message):
+        is_news = (before.state, before.message) != (after.state, after.message)
+        if is_news or (before.in_flight != after.in_flight and self._has_replicas(changed)):
             self._change()
+
+    def _has_replicas(self, record: _Record) -> bool:
+        name = record.registration.descriptor.name
+        return sum(other.registration.descriptor.name == name for other in self._records.values()) > 1
 
     def _change(self) -> None:
         self._version += 1

@@ -10,9 +10,9 @@ from shared.pb import capability_v1, control_v1
 async def test_each_address_is_asked_with_its_kind_and_the_answer_noted(hand: Any) -> None:
     asked: list[tuple[str, str, float]] = []
 
-    async def probe(kind: str, address: str, timeout_s: float) -> str:
-        asked.append((kind, address, timeout_s))
-        return "refused" if address.endswith(":2") else ""
+    async def probe(registration: Registration, timeout_s: float) -> str:
+        asked.append((registration.kind, registration.address, timeout_s))
+        return "refused" if registration.address.endswith(":2") else ""
 
     registry = Registry(hand.clock)
     for name, kind in (("a", "capability"), ("b", "models")):

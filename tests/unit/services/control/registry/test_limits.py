@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
-from services.control.registry.limits import check_address, check_descriptor, check_instance_id, check_kind
+from services.control.registry.limits import (
+    check_address,
+    check_descriptor,
+    check_health,
+    check_instance_id,
+    check_kind,
+)
 from shared.errors import InvalidInput
-from shared.pb import capability_v1
+from shared.pb import capability_v1, control_v1
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,15 @@ from shared.pb import capability_v1
         ("examples", ["e" * 501]),
         ("roles", [""]),
         ("version", "v" * 64),
+        ("examples", ["e"] * 10_000),
+        ("description", "a bell\x07"),
+        ("description", "\x1b[31mred"),
+        ("description", "abc\u202egnp"),
+        ("description", "\x85"),
+        ("tags", ["a\x00b"]),
+        ("examples", ["fine", "\u2066odd"]),
+        ("version", "1\x7f"),
+        ("roles", ["a\x1f"]),
     ],
 )
 def test_a_descriptor_beyond_its_contract_names_the_field(field: str, value: Any) -> None:
@@ -46,6 +61,19 @@ def test_the_largest_descriptor_passes() -> None:
             roles=["coder"],
         )
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script>", "two\nlines\tand a tab", "می\u200cخواهم 👩\u200d🔬 [bold]"]
+)
+def test_markup_and_every_script_are_text(text: str) -> None:
+    check_descriptor(capability_v1.Descriptor(name="rag", description=text, examples=[text]))
+
+
+@pytest.mark.parametrize("message", ["m" * 1_001, "\x1b[2J"])
+def test_a_health_message_is_bounded_text(message: str) -> None:
+    with pytest.raises(InvalidInput, match=r"health\.message"):
+        check_health(control_v1.Health(message=message))
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,25 @@ async def test_closing_ends_the_watches(hand: Any) -> None:
     registry.close()
     with pytest.raises(StopAsyncIteration):
         await waiting
+
+
+def loaded(in_flight: int) -> control_v1.Health:
+    return control_v1.Health(state=control_v1.Health.STATE_SERVING, in_flight=in_flight)
+
+
+def test_a_load_is_news_only_where_there_is_a_choice(hand: Any) -> None:
+    registry, first, second = Registry(hand.clock), registration("a", "127.0.0.1:1"), registration("b", "127.0.0.1:2")
+    registry.register(first)
+    registry.note_check(first, "")
+    registry.heartbeat("a", loaded(0))
+    alone = registry.snapshot().version
+    registry.heartbeat("a", loaded(3))
+    assert registry.snapshot().version == alone
+    registry.register(second)
+    before = registry.snapshot().version
+    registry.heartbeat("a", loaded(4))
+    after = registry.snapshot()
+    assert after.version > before
+    assert [instance.health.in_flight for instance in after.instances] == [4, 0]
+    registry.heartbeat("a", loaded(4))
+    assert registry.snapshot().version == after.version
