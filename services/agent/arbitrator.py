@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.agent.prompts import ANSWER_NOW, ASK_USER, arbitrate_messages, decision_schema
-from services.agent.state import Decision, RunState, has_answered
+from services.agent.state import Decision, RunState, has_answered, remaining_hops
 from shared.capability import Descriptor
 from shared.errors import ModelNonsense, WaystationError
 from shared.models.chat import ChatMessage, ChatModel, ChatUsage
@@ -80,7 +80,7 @@ def has_served(state: RunState, capability: str) -> bool:
 
 def decide_by_policy(state: RunState, services: Sequence[Descriptor], thresholds: Thresholds) -> Decision | None:
     """What needs no model: exhausted hops, nothing to call, and low-effort requests with a confident router."""
-    if state["remaining_hops"] <= 0:
+    if remaining_hops(state) <= 0:
         return _decision(state, "answer", "", "No hops remain.", "policy")
     if not services and not state["hops"]:
         return _decision(state, "answer", "", "No service is there to call.", "policy")
@@ -147,4 +147,6 @@ def _decision(
         question=(question or VAGUE) if action == "clarify" else "",
         source=source,
         is_override=not state["hops"] and capability != recommended,
+        role="",
+        task=state["query"] if action == "call" else "",
     )

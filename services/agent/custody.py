@@ -4,8 +4,8 @@ Every function runs inside a transaction of agent.db.
 """
 
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import apsw
 
@@ -43,8 +43,8 @@ class RunRecord:
     """A pause was asked for and has not taken effect."""
     head: str = ""
     """The thread's newest checkpoint when it was taken up."""
-    open_hop: tuple[int, str] | None = None
-    """Index and idempotency key of a hop that was begun and not ended."""
+    open_hops: Mapping[int, str] = field(default_factory=dict)
+    """Idempotency keys of the hops that were begun and not ended, by index."""
 
 
 def admit(
@@ -105,7 +105,7 @@ def take_up(
         (head, wants_pause, run_id),
     )
     last = connection.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE run_id = ?", (run_id,)).get
-    return RunRecord(run, last, takeup_count + 1, trace_parent, bool(wants_pause), head, _open_hop(connection, run_id))
+    return RunRecord(run, last, takeup_count + 1, trace_parent, bool(wants_pause), head, _open_hops(connection, run_id))
 
 
 def keep_event(
@@ -169,16 +169,19 @@ def _claim(connection: apsw.Connection, thread_id: str, custodian: Custodian) ->
     return ownership.claim(connection, thread_id, custodian.owner, until_ns, time.time_ns())
 
 
-def _open_hop(connection: apsw.Connection, run_id: str) -> tuple[int, str] | None:
+def _open_hops(connection: apsw.Connection, run_id: str) -> dict[int, str]:
     rows = connection.execute("SELECT event FROM events WHERE run_id = ? ORDER BY sequence DESC", (run_id,))
+    keys: dict[int, str] = {}  # of each hop's newest event; "" when that is its end
     for (sealed,) in rows:
         event = opened_event(sealed)
         match event.WhichOneof("payload"):
             case "hop_started":
-                return event.hop_started.hop_index, event.hop_started.idempotency_key
+                keys.setdefault(event.hop_started.hop_index, event.hop_started.idempotency_key)
             case "hop_ended":
-                return None
-    return None
+                keys.setdefault(event.hop_ended.hop_index, "")
+            case "decision_made":
+                break  # nothing is decided while a hop is under way
+    return {index: key for index, key in keys.items() if key}
 
 
 def _check_thread(connection: apsw.Connection, thread_id: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import get_type_hints
+
 from services.agent.graph import Graph
 from services.agent.state import STATE_VERSION
 from shared.errors import GraphChanged
@@ -69,7 +71,7 @@ MIGRATIONS: Sequence[GraphMigration] = ()
 def shape_of(graph: Graph) -> GraphShape:
     """The shape of a compiled graph."""
     nodes = tuple(sorted(name for name in graph.nodes if not name.startswith("__")))
-    hints = graph.builder.state_schema.__annotations__
+    hints = get_type_hints(graph.builder.state_schema)  # without reducers, whose text is another in each process
     return GraphShape(nodes, {key: str(hint) for key, hint in sorted(hints.items())})
 
 

@@ -92,6 +92,7 @@ class HopCall:
         started = agent_v1.HopStarted(
             hop_index=self._task.hop_index,
             capability=self._capability,
+            role=self._role,
             task=self._task.text,
             address=self._ports.directory.address_of(self._capability),
             idempotency_key=self._task.idempotency_key,
@@ -146,6 +147,9 @@ class HopCall:
     def _finish(self, error: WaystationError | None) -> Hop:
         text = self._result.text if self._result else ""
         return Hop(
+            index=self._task.hop_index,
+            step=self._task.step,
+            role=self._role,
             capability=self._capability,
             text=text or ("" if error else "".join(self._texts)),
             outcome="failed" if error or not self._result else self._result.outcome,
@@ -156,6 +160,10 @@ class HopCall:
         )
 
     @property
+    def _role(self) -> str:
+        return self._task.role or self._capability
+
+    @property
     def _is_replayed(self) -> bool:
         return self._result is not None and self._result.is_replayed
 
@@ -163,6 +171,7 @@ class HopCall:
         ended = agent_v1.HopEnded(
             hop_index=self._task.hop_index,
             capability=self._capability,
+            role=self._role,
             outcome=hop["outcome"],
             usage=self._usage,
             is_replayed=self._is_replayed,

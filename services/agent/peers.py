@@ -167,6 +167,7 @@ class CapabilityPeers:
                 idempotency_key=task.idempotency_key,
                 hop_index=task.hop_index,
             ),
+            role=task.role,
             task=task.text,
             context=[artifact_to_proto(item) for item in task.context],
             budget=common_v1.Budget(remaining_hops=task.remaining_hops),

@@ -67,6 +67,11 @@ class HopTask:
     hop_index: int
     remaining_hops: int
     timeout_s: float
+    step: str
+    """The step of the workflow that makes the hop."""
+    role: str = ""
+    """The role to act in; empty for the service's only or first one."""
+    remaining_cycles: int = 0
     context: tuple[Artifact, ...] = ()
     may_have_run: bool = False
     """Whether an earlier attempt may have made this call already."""

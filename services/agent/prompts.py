@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from services.agent.state import Hop, Recommendation, RunState, Turn
+from services.agent.state import Hop, Recommendation, RunState, Turn, remaining_hops
 from shared.capability import Descriptor
 from shared.models.chat import ChatMessage
 
@@ -56,7 +56,7 @@ def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[
         *_conversation(state.get("conversation", [])),
         _asked(state["query"], state["recommendation"]),
         *(_result(index, hop) for index, hop in enumerate(state["hops"], 1)),
-        f"Remaining hops: {state['remaining_hops']}",
+        f"Remaining hops: {remaining_hops(state)}",
     ]
     if state["hops"]:
         parts.append("Choose answer_now unless a part of the request is still open.")

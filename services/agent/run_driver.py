@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from google.protobuf.json_format import ParseDict
@@ -23,7 +23,7 @@ from services.agent.run_events import RunEvents
 from services.agent.run_store import RunStore
 from services.agent.settings import AgentSettings
 from services.agent.spans import restore_span, run_epoch_span
-from services.agent.state import RunContext, RunState, initial_state
+from services.agent.state import RunContext, RunState, initial_state, remaining_hops
 from shared.call_context import CallContext, serving
 from shared.capability.wire import effort_name
 from shared.errors import (
@@ -234,10 +234,8 @@ class RunDriver:
         run, run_timeout_s = live.record.run, live.record.run.run_timeout.ToTimedelta().total_seconds()
         deadline = time.monotonic() + run_timeout_s
         call_context = CallContext(correlation_id=run.correlation_id, run_id=run.run_id, deadline=deadline)
-        run_context = RunContext(run.run_id, run.thread_id, run.correlation_id, run.tenant)
-        if live.record.open_hop:
-            index, key = live.record.open_hop
-            run_context = replace(run_context, open_hop_index=index, open_hop_key=key)
+        open_hops = live.record.open_hops
+        run_context = RunContext(run.run_id, run.thread_id, run.correlation_id, run.tenant, open_hops)
         with serving(call_context), run_epoch_span(run, live.record.trace_parent, cause) as span:
             run.state = agent_v1.Run.STATE_RUNNING
             run.ClearField("error")
@@ -360,7 +358,7 @@ class RunDriver:
 
     def _settle(self, run: agent_v1.Run, state: RunState) -> None:
         run.hop_count = len(state.get("hops", ()))
-        run.remaining_hops = state.get("remaining_hops", 0)
+        run.remaining_hops = remaining_hops(state)
         interrupts: Sequence[Interrupt] = cast(Any, state).get("__interrupt__", ())
         if interrupts:
             run.state = agent_v1.Run.STATE_INPUT_REQUIRED

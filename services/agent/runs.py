@@ -223,9 +223,10 @@ class Runs:
         """
         source = await self._store.get(run_id)
         self._check_room()
-        checked = checked_updates(updates, self._settings.max_hops) if updates else None
         found = await self._checkpoint(source, checkpoint_id)
-        values = {**found.checkpoint["channel_values"], **(checked or {})}
+        present = found.checkpoint["channel_values"]
+        checked = checked_updates(updates, present, self._settings.max_hops) if updates else None
+        values = {**present, **(checked or {})}
         timeout_s = source.run_timeout.ToTimedelta().total_seconds()
         request = RunRequest(
             values.get("query", source.query), source.workflow, request_id=request_id, run_timeout_s=timeout_s
@@ -257,7 +258,6 @@ class Runs:
         Raises `NotFound`, `WrongState` (the run is under way or has ended), `StaleEpoch` (another checkpoint is the
         newest by now), `InvalidInput` and `Forbidden`.
         """
-        checked = checked_updates(updates, self._settings.max_hops)
         run = await self._store.get(run_id)
         if run.state not in WAITING:
             raise wrong_state(run)
@@ -266,6 +266,8 @@ class Runs:
             record = await self._store.take_up(run_id, WAITING)
             config, former = self._driver.config(record.run), record.run.state
             try:
+                present: Any = (await self._graph.aget_state(config)).values
+                checked = checked_updates(updates, present, self._settings.max_hops)
                 head = await self._store.head(record.run.thread_id)
                 if checkpoint_id and checkpoint_id != head:
                     raise StaleEpoch(

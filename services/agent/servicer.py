@@ -15,6 +15,7 @@ from services.agent.ports import Router
 from services.agent.run_request import RunRequest, check_request
 from services.agent.run_store import RunFilter
 from services.agent.runs import Runs
+from services.agent.state import remaining_hops
 from shared.call_context import CallContext, current_call
 from shared.capability.wire import effort_name, json_value
 from shared.errors import InvalidInput, NotFound
@@ -233,5 +234,8 @@ def _checkpoint(snapshot: Any, run_id: str, has_state: bool) -> agent_v1.Checkpo
         next_nodes=snapshot.next,
     )
     if has_state:
-        checkpoint.state.update(snapshot.values)
+        values = snapshot.values
+        checkpoint.state.update(values)
+        if "max_hops" in values:  # not yet in the checkpoint of the input
+            checkpoint.state["remaining_hops"] = remaining_hops(values)
     return checkpoint

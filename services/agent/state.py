@@ -1,14 +1,17 @@
 """The state of a run: plain JSON values, versioned, small."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeVar
 
 # pydantic reads these types when a person edits a state, and on Python 3.11 only in this form
 from typing_extensions import TypedDict
 
 from shared.capability.service import Effort
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+
+_Value = TypeVar("_Value")
 
 
 class Candidate(TypedDict):
@@ -38,13 +41,23 @@ class Decision(TypedDict):
     capability: str
     reason: str
     question: str
-    source: Literal["model", "policy", "fallback"]
+    source: Literal["model", "policy", "fallback", "guardian"]
     is_override: bool
+    role: str
+    """The role that the capability is to act in; "" with any other action."""
+    task: str
+    """What it is to do."""
 
 
 class Hop(TypedDict):
     """What one hop came to; `error` is "" when it succeeded."""
 
+    index: int
+    """From 0; hops that run at once have different ones."""
+    step: str
+    """The step of the workflow that made it."""
+    role: str
+    """What the capability acted as: the step's role, or its own name."""
     capability: str
     text: str
     outcome: str
@@ -58,6 +71,9 @@ class Hop(TypedDict):
 class Doubt(TypedDict):
     """A call that may have had its effect, and nobody knows."""
 
+    index: int
+    step: str
+    role: str
     capability: str
     key: str
     """The idempotency key to repeat it under."""
@@ -71,6 +87,17 @@ class Turn(TypedDict):
     answer: str
 
 
+def add_hops(hops: list[Hop], more: list[Hop]) -> list[Hop]:
+    """The reducer of `hops`: each step adds its own, in the order of their indexes; an empty list begins anew."""
+    return sorted([*hops, *more], key=lambda hop: hop["index"]) if more else []
+
+
+def merge(known: dict[str, _Value], changes: Mapping[str, _Value | None]) -> dict[str, _Value]:
+    """A reducer for what steps that run at once keep by name: None takes an entry out, an empty one begins anew."""
+    merged = {**known, **changes} if changes else {}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
 class RunState(TypedDict, total=False):
     """All that a run knows. A new run on a thread resets everything but `conversation`."""
 
@@ -79,9 +106,22 @@ class RunState(TypedDict, total=False):
     effort: Effort
     recommendation: Recommendation
     decision: Decision
-    hops: list[Hop]
-    doubt: Doubt | None
-    remaining_hops: int
+    hops: Annotated[list[Hop], add_hops]
+    doubts: Annotated[dict[str, Doubt | None], merge]
+    """By step."""
+    max_hops: int
+    max_cycles: int
+    current_cycle: int
+    """From 0: how often the bounded loop has begun."""
+    has_unresolved_review: bool
+    guardian_entry: int
+    """The newest entry of the guardian's log that the state has."""
+    forced_capability: str
+    """What the next decision must name; "" when it is free."""
+    vetoed_capabilities: list[str]
+    """What the next decision must not name."""
+    skipped_steps: dict[str, int]
+    """Calls to leave out once, by step: how many hops there were when that was ordered."""
     answer: str
     conversation: list[Turn]
 
@@ -94,17 +134,32 @@ class RunContext:
     thread_id: str
     correlation_id: str
     tenant: str = "default"
-    open_hop_index: int = -1
-    """The hop that an earlier attempt of the run began and did not end; -1 for none."""
-    open_hop_key: str = ""
-    """The idempotency key it was begun under."""
+    open_hops: Mapping[int, str] = field(default_factory=dict)
+    """Idempotency keys of the hops that an earlier attempt of the run began and did not end, by index."""
 
 
-def initial_state(query: str, effort: Effort, max_hops: int) -> RunState:
+def initial_state(query: str, effort: Effort, max_hops: int, max_cycles: int = 0) -> RunState:
     """The input of a new run."""
     return RunState(
-        version=STATE_VERSION, query=query, effort=effort, hops=[], doubt=None, remaining_hops=max_hops, answer=""
+        version=STATE_VERSION,
+        query=query,
+        effort=effort,
+        hops=[],
+        doubts={},
+        max_hops=max_hops,
+        max_cycles=max_cycles,
+        current_cycle=0,
+        has_unresolved_review=False,
+        forced_capability="",
+        vetoed_capabilities=[],
+        skipped_steps={},
+        answer="",
     )
+
+
+def remaining_hops(state: RunState) -> int:
+    """How many calls the run may still make; one in doubt has been made."""
+    return state["max_hops"] - len(state["hops"]) - len(state.get("doubts", {}))
 
 
 def has_answered(hop: Hop) -> bool:

@@ -6,16 +6,25 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from services.agent.run_request import MAX_QUERY_BYTES
-from services.agent.state import RunState
+from services.agent.state import RunState, remaining_hops
 from shared.errors import Forbidden, InvalidInput
 from shared.query_text import check_query
 
 EDITABLE = ("query", "effort", "remaining_hops", "decision", "conversation")
-_STATE: TypeAdapter[RunState] = TypeAdapter(RunState)
 
 
-def checked_updates(updates: Mapping[str, Any], max_hops: int) -> RunState:
-    """The updates as state. Raises `Forbidden` for a field that is not editable, `InvalidInput` for a bad value."""
+class _Updates(RunState, total=False):
+    remaining_hops: int  # kept as a budget and what was used of it
+
+
+_UPDATES: TypeAdapter[_Updates] = TypeAdapter(_Updates)
+
+
+def checked_updates(updates: Mapping[str, Any], present: RunState, max_hops: int) -> RunState:
+    """The updates of a present state.
+
+    Raises `Forbidden` for a field that is not editable, `InvalidInput` for a bad value.
+    """
     if not updates:
         raise InvalidInput("There is nothing to change.", field="updates")
     for name in updates:
@@ -27,13 +36,21 @@ def checked_updates(updates: Mapping[str, Any], max_hops: int) -> RunState:
                 field=name,
             )
     try:
-        state = _STATE.validate_python(dict(updates))
+        state = _UPDATES.validate_python(dict(updates))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise InvalidInput(f"{place}: {problem['msg']}.", field=place) from None
     if "query" in state:
         check_query(state["query"], MAX_QUERY_BYTES)
-    if not 0 <= state.get("remaining_hops", 0) <= max_hops:
+    checked = {name: value for name, value in state.items() if name in updates}
+    if "remaining_hops" in checked:
+        checked["max_hops"] = budget(present, checked.pop("remaining_hops"), max_hops)
+    return cast(RunState, checked)
+
+
+def budget(present: RunState, remaining: Any, max_hops: int) -> int:
+    """The `max_hops` under which so many hops remain. Raises `InvalidInput` unless it is 0 to `max_hops`."""
+    if not 0 <= remaining <= max_hops:
         raise InvalidInput(f"remaining_hops must be 0 to {max_hops}.", field="remaining_hops", limit=max_hops)
-    return cast(RunState, {name: state[name] for name in updates})  # type: ignore[literal-required]
+    return present["max_hops"] - remaining_hops(present) + int(remaining)

@@ -1,7 +1,7 @@
 """A hop whose call breaks off: what is in doubt is asked about, what is not is a hop that failed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import Message
 from langgraph.runtime import Runtime
 
-from services.agent.nodes.call_capability import call_capability
+from services.agent.nodes.call_capability import CallStep, call_capability
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import HopTask, Ports
 from services.agent.state import RunContext, RunState
@@ -37,7 +37,9 @@ STATE = RunState(
     query="count",
     effort="medium",
     hops=[],
-    remaining_hops=3,
+    max_hops=3,
+    max_cycles=0,
+    current_cycle=0,
     decision={"capability": "counter", "action": "call"},  # type: ignore[typeddict-item]
 )
 
@@ -96,7 +98,7 @@ async def calling(service: Service, *, is_idempotent: bool = False) -> AsyncIter
 
 
 async def invoke(peers: CapabilityPeers, **options: Any) -> list[Output]:
-    task = HopTask("count", "medium", "thread/task/hop/0", 0, 2, options.pop("timeout_s", 5.0), **options)
+    task = HopTask("count", "medium", "thread/task/hop/0", 0, 2, options.pop("timeout_s", 5.0), "call", **options)
     return [output async for output in peers.invoke("counter", task, RUN)]
 
 
@@ -190,30 +192,30 @@ class Events:
         pass
 
 
-async def step(capabilities: Capabilities, events: Events, open_hop: tuple[int, str] = (-1, "")) -> RunState:
+async def step(capabilities: Capabilities, events: Events, open_hops: Mapping[int, str] | None = None) -> RunState:
     ports = Ports(Any, Directory(), capabilities, events, {})  # type: ignore[arg-type]
-    index, key = open_hop
-    runtime = Runtime(context=RunContext("run", "thread", "c", open_hop_index=index, open_hop_key=key))
+    runtime = Runtime(context=RunContext("run", "thread", "c", open_hops=open_hops or {}))
     with serving(CallContext(effect_keys=EffectKeys("thread/task"))):
-        return await call_capability(ports, 5.0)(STATE, runtime=runtime)
+        return await call_capability(ports, CallStep("call", 5.0))(STATE, runtime=runtime)
 
 
 async def test_doubt_is_left_in_the_state_and_ends_no_hop() -> None:
     events = Events()
     state = await step(Capabilities(InDoubt("who knows")), events)
-    assert state == {"doubt": {"capability": "counter", "key": "thread/task/hop/0", "message": "who knows"}}
+    doubt = {"index": 0, "step": "call", "role": "", "capability": "counter", "key": "thread/task/hop/0"}
+    assert state == {"doubts": {"call": doubt | {"message": "who knows"}}}
     assert [type(payload) for payload in events.payloads] == [agent_v1.HopStarted]
 
 
 async def test_any_other_failure_is_a_hop_that_failed() -> None:
     state = await step(Capabilities(Forbidden("no")), Events())
-    assert (state["hops"][0]["error"], state["remaining_hops"]) == ("FORBIDDEN", 2)
+    assert [hop["error"] for hop in state["hops"]] == ["FORBIDDEN"]
 
 
 async def test_a_hop_has_the_key_of_its_step_unless_an_earlier_attempt_began_it_under_another() -> None:
     capabilities, events = Capabilities(None), Events()
-    for open_hop in ((-1, ""), (0, "thread/older/hop/0"), (1, "thread/later/hop/0")):
-        state = await step(capabilities, events, open_hop)
+    for open_hops in ({}, {0: "thread/older/hop/0"}, {1: "thread/later/hop/0"}):
+        state = await step(capabilities, events, open_hops)
         assert state["hops"][0]["text"] == "whole"
     assert [(task.idempotency_key, task.may_have_run) for task in capabilities.tasks] == [
         ("thread/task/hop/0", False),
@@ -224,5 +226,6 @@ async def test_a_hop_has_the_key_of_its_step_unless_an_earlier_attempt_began_it_
 
 
 async def test_another_request_under_the_key_of_an_earlier_attempt_is_in_doubt() -> None:
-    state = await step(Capabilities(IdempotencyMismatch("other")), Events(), (0, "thread/older/hop/0"))
-    assert state["doubt"] and state["doubt"]["key"] == "thread/task/hop/0"
+    state = await step(Capabilities(IdempotencyMismatch("other")), Events(), {0: "thread/older/hop/0"})
+    doubt = state["doubts"]["call"]
+    assert doubt and doubt["key"] == "thread/task/hop/0"

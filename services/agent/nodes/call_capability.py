@@ -1,12 +1,13 @@
 """The step that does a hop: one call to a capability service."""
 
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
-from services.agent.state import Doubt, Hop, RunContext, RunState
+from services.agent.state import Doubt, RunContext, RunState, remaining_hops
 from shared.call_context import current_call
 from shared.capability import Artifact
 from shared.errors import IdempotencyMismatch, InDoubt
@@ -14,57 +15,75 @@ from shared.errors import IdempotencyMismatch, InDoubt
 CHANGED = "An earlier attempt of this hop asked {capability} for something else, and its effect may have happened."
 
 
-def call_capability(ports: Ports, timeout_s: float) -> Node:
-    """Build the node: it appends to `hops` and takes one from `remaining_hops`.
+@dataclass(frozen=True)
+class CallStep:
+    """How a step of a workflow calls."""
 
-    A call that fails is a hop that failed. One that may have had its effect, and nobody knows, is put into `doubt`.
+    name: str
+    timeout_s: float
+    capability: str = ""
+    """Empty for what the arbitrator decided on."""
+    role: str = ""
+    """What it acts as; empty for the decided role, or the capability's name."""
+    offset: int = 0
+    """Its place among the calls that run at once."""
+    group_size: int = 1
+    """How many calls run at once."""
+
+
+def call_capability(ports: Ports, step: CallStep) -> Node:
+    """Build the node: it adds to `hops`.
+
+    A call that fails is a hop that failed. One that may have had its effect, and nobody knows, is put into `doubts`.
     """
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
-        run_context, capability = runtime.context, state["decision"]["capability"]
+        run_context, capability = runtime.context, step.capability or state["decision"]["capability"]
         # a hop that an earlier attempt began keeps its key, whatever became of the checkpoint it began from
-        begun = run_context.open_hop_key if run_context.open_hop_index == len(state["hops"]) else ""
-        task = hop_task(state, timeout_s, begun or effect_key(), may_have_run=bool(begun))
+        begun = run_context.open_hops.get(len(state["hops"]) + step.offset, "")
+        task = hop_task(state, step, begun or effect_key(), may_have_run=bool(begun))
         try:
             hop = await HopCall(ports, run_context, capability, task).run()
         except InDoubt as doubt:
-            return RunState(doubt=Doubt(capability=capability, key=task.idempotency_key, message=doubt.message))
+            return in_doubt(capability, task, doubt.message)
         except IdempotencyMismatch:
+            anew = hop_task(state, step, effect_key())
             if not ports.directory.is_idempotent(capability):
-                changed = CHANGED.format(capability=capability)
-                return RunState(doubt=Doubt(capability=capability, key=effect_key(), message=changed))
-            anew = hop_task(state, timeout_s, effect_key())
+                return in_doubt(capability, anew, CHANGED.format(capability=capability))
             hop = await HopCall(ports, run_context, capability, anew).run()
-        return hop_done(state, hop)
+        return RunState(hops=[hop])
 
     return node
 
 
-def after_call(state: RunState) -> Literal["settle_doubt", "decide_next"]:
-    """Where a call leads."""
-    return "settle_doubt" if state.get("doubt") else "decide_next"
-
-
-def hop_done(state: RunState, hop: Hop) -> RunState:
-    """The update of a hop that has come to an end."""
-    return RunState(hops=[*state["hops"], hop], remaining_hops=state["remaining_hops"] - 1, doubt=None)
-
-
-def hop_task(
-    state: RunState, timeout_s: float, key: str, *, may_have_run: bool = False, repeats_in_doubt: bool = False
-) -> HopTask:
+def hop_task(state: RunState, step: CallStep, key: str, *, may_have_run: bool = False) -> HopTask:
     """What the next hop is to do."""
     return HopTask(
         text=state["query"],
         effort=state["effort"],
+        step=step.name,
+        role=step.role or ("" if step.capability else state["decision"].get("role", "")),
         idempotency_key=key,
-        hop_index=len(state["hops"]),
-        remaining_hops=state["remaining_hops"] - 1,
-        timeout_s=timeout_s,
+        hop_index=len(state["hops"]) + step.offset,
+        remaining_hops=remaining_hops(state) - step.group_size,
+        remaining_cycles=state["max_cycles"] - state["current_cycle"],
+        timeout_s=step.timeout_s,
         context=_context(state),
         may_have_run=may_have_run,
-        repeats_in_doubt=repeats_in_doubt,
     )
+
+
+def in_doubt(capability: str, task: HopTask, message: str) -> RunState:
+    """The update of a call that may have had its effect."""
+    doubt = Doubt(
+        index=task.hop_index,
+        step=task.step,
+        role=task.role,
+        capability=capability,
+        key=task.idempotency_key,
+        message=message,
+    )
+    return RunState(doubts={task.step: doubt})
 
 
 def effect_key() -> str:
@@ -77,7 +96,7 @@ def effect_key() -> str:
 def _context(state: RunState) -> tuple[Artifact, ...]:
     """Earlier work of the run, and the last turns of the thread, as artifacts."""
     items = [Artifact(**cast(Any, artifact)) for hop in state["hops"] for artifact in hop["artifacts"]]
-    for number, hop in enumerate(state["hops"]):
+    for hop in state["hops"]:
         if hop["text"]:
-            items.append(Artifact(f"result-{number}", "result", hop["capability"], "text/plain", hop["text"]))
+            items.append(Artifact(f"result-{hop['index']}", "result", hop["capability"], "text/plain", hop["text"]))
     return tuple(items)

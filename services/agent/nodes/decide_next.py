@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from services.agent.arbitrator import Thresholds, arbitrate
 from services.agent.ports import Node, Ports
 from services.agent.spans import run_span
-from services.agent.state import Decision, RunContext, RunState
+from services.agent.state import Decision, RunContext, RunState, remaining_hops
 from shared.pb import agent_v1
 from shared.telemetry import attributes
 
@@ -22,6 +22,7 @@ _SOURCES = {
     "model": agent_v1.Decision.SOURCE_MODEL,
     "policy": agent_v1.Decision.SOURCE_POLICY,
     "fallback": agent_v1.Decision.SOURCE_FALLBACK,
+    "guardian": agent_v1.Decision.SOURCE_GUARDIAN,
 }
 
 
@@ -42,7 +43,7 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
                     attributes.DECISION_SOURCE: decision["source"],
                     attributes.DECISION_REASON: decision["reason"],
                     attributes.HOP_COUNT: len(state["hops"]),
-                    attributes.HOP_REMAINING: state["remaining_hops"],
+                    attributes.HOP_REMAINING: remaining_hops(state),
                     attributes.ROUTER_RECOMMENDED: state["recommendation"]["top"] or "none",
                     attributes.ROUTER_CONFIDENCE: state["recommendation"]["confidence"],
                 }
@@ -64,10 +65,11 @@ def decision_to_proto(decision: Decision, state: RunState, seconds: float) -> ag
     message = agent_v1.Decision(
         action=_ACTIONS[decision["action"]],
         capability=decision["capability"],
-        task=state["query"] if decision["action"] == "call" else "",
+        role=decision["role"],
+        task=decision["task"],
         reason=decision["reason"],
         source=_SOURCES[decision["source"]],
-        remaining_hops=state["remaining_hops"],
+        remaining_hops=remaining_hops(state),
         is_override=decision["is_override"],
     )
     message.latency.FromTimedelta(timedelta(seconds=seconds))

@@ -1,12 +1,15 @@
 """The step that asks what to do about an effect in doubt, and does it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from services.agent.hop_call import HopCall
-from services.agent.nodes.call_capability import hop_done, hop_task
+from services.agent.nodes.call_capability import CallStep, hop_task, in_doubt
 from services.agent.ports import Node, Ports
-from services.agent.state import Doubt, RunContext, RunState
+from services.agent.state import Doubt, Hop, RunContext, RunState
 from shared.errors import InDoubt
 
 REPEAT = "repeat"
@@ -14,23 +17,34 @@ SKIP = "skip"
 """The answers."""
 
 
-def settle_doubt(ports: Ports, timeout_s: float) -> Node:
-    """Build the node: it asks, then repeats the call under its key or gives the hop up; a new doubt is asked anew."""
+def settle_doubt(ports: Ports, steps: Mapping[str, CallStep]) -> Node:
+    """Build the node: it asks about one doubt, then repeats that call under its key or gives the hop up.
+
+    A new doubt is asked about anew. `steps` are those that call, by name.
+    """
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
-        doubt = state["doubt"]
-        assert doubt, "the graph leads here with a doubt only"
+        doubt = next(doubt for _, doubt in sorted(state["doubts"].items()) if doubt)
         decided = interrupt(_question(doubt))  # the step ends here until there is an answer
-        task = hop_task(state, timeout_s, doubt["key"], may_have_run=True, repeats_in_doubt=True)
+        task = replace(
+            hop_task(state, steps[doubt["step"]], doubt["key"], may_have_run=True),
+            role=doubt["role"],
+            hop_index=doubt["index"],
+            repeats_in_doubt=True,
+        )
         call = HopCall(ports, runtime.context, doubt["capability"], task)
         if decided != REPEAT:
-            return hop_done(state, call.give_up(InDoubt(doubt["message"])))
+            return _settled(doubt, call.give_up(InDoubt(doubt["message"])))
         try:
-            return hop_done(state, await call.run())
+            return _settled(doubt, await call.run())
         except InDoubt as again:
-            return RunState(doubt=Doubt(capability=doubt["capability"], key=doubt["key"], message=again.message))
+            return in_doubt(doubt["capability"], task, again.message)
 
     return node
+
+
+def _settled(doubt: Doubt, hop: Hop) -> RunState:
+    return RunState(hops=[hop], doubts={doubt["step"]: None})
 
 
 def _question(doubt: Doubt) -> dict[str, object]:

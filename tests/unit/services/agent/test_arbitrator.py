@@ -42,7 +42,7 @@ def reply(following: str, question: str = "") -> str:
 def state(
     *, effort: Effort = "medium", top: str = "coding", confidence: float = 0.9, hops: Sequence[Hop] = (), left: int = 3
 ) -> RunState:
-    made = initial_state("Write a sort.", effort, left)
+    made = initial_state("Write a sort.", effort, len(hops) + left)
     candidates = [Candidate(service=top, confidence=confidence, matched_tags=[], nearest_examples=[])] if top else []
     made["recommendation"] = Recommendation(
         top=top, confidence=confidence, candidates=candidates, router="embedding", latency_ms=1.0
@@ -53,6 +53,9 @@ def state(
 
 def hop(capability: str = "coding", error: str = "") -> Hop:
     return Hop(
+        index=0,
+        step="call_capability",
+        role=capability,
         capability=capability,
         text="" if error else "done",
         outcome="failed" if error else "answered",

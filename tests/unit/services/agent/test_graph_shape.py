@@ -36,7 +36,7 @@ def test_what_is_added_does_no_harm() -> None:
         (GraphShape(("publish",), OLD.keys), "node draft is gone"),
         (GraphShape(OLD.nodes, {"text": "str"}), "state key note is gone"),
         (GraphShape(OLD.nodes, {"text": "int", "note": "str"}), "state key text was str and is int"),
-        (GraphShape(OLD.nodes, OLD.keys, 99), "the state's version was 1 and is 99"),
+        (GraphShape(OLD.nodes, OLD.keys, 99), "the state's version was 2 and is 99"),
     ],
 )
 def test_a_change_that_a_run_would_feel_is_named(new: GraphShape, change: str) -> None:
