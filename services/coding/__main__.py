@@ -7,6 +7,7 @@ import grpc
 
 from services.coding.capability import CodingCapability, describe_coding
 from services.coding.coder import Coder
+from services.coding.review_hop import ReviewHop
 from services.coding.reviewer import Reviewer
 from services.coding.sandbox.gate import Gate
 from services.coding.sandbox.sandbox import Sandbox
@@ -42,8 +43,9 @@ async def serve(settings: CodingSettings, instance_id: str) -> None:
         ledger = stack.enter_context(open_ledger(settings, "coding"))
         recorded, small_recorded = RecordedChatModel(model, ledger), RecordedChatModel(small_model, ledger)
         models: dict[Effort, ChatModel] = {"low": small_recorded, "medium": recorded, "high": recorded}
-        capability = CodingCapability(describe_coding(), coder, models)
-        servicer = CodingServicer(sandbox, Reviewer(sandbox, model))
+        reviewer = Reviewer(sandbox, settings.is_opinion_binding)
+        capability = CodingCapability(describe_coding(), coder, ReviewHop(reviewer), models)
+        servicer = CodingServicer(sandbox, reviewer, model)
 
         def add(server: grpc.aio.Server) -> None:
             coding_v1.add_CodingServiceServicer_to_server(servicer, server)

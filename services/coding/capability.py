@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from services.coding.coder import Coder
+from services.coding.review_hop import ReviewHop
 from shared.call_context import CallContext
 from shared.capability import Descriptor, Invocation, Output
 from shared.capability.service import Effort
 from shared.errors import NotFound
 from shared.models.chat import ChatModel
 
-ROLES = ("coder",)
+ROLES = ("coder", "reviewer")
 
 
 def describe_coding() -> Descriptor:
@@ -18,7 +19,7 @@ def describe_coding() -> Descriptor:
     examples = Path(__file__).with_name("examples.txt").read_text(encoding="utf-8").splitlines()
     return Descriptor(
         name="coding",
-        description="Writes Python programs for a task, runs them in a sandbox, and repairs them when they fail.",
+        description="Writes Python programs for a task, runs them in a sandbox, repairs and reviews them.",
         tags=("coding", "python", "code-execution"),
         examples=tuple(line for line in examples if line.strip()),
         roles=ROLES,
@@ -30,9 +31,12 @@ def describe_coding() -> Descriptor:
 class CodingCapability:
     """Hands a task to the role that it is for."""
 
-    def __init__(self, descriptor: Descriptor, coder: Coder, models: Mapping[Effort, ChatModel]) -> None:
+    def __init__(
+        self, descriptor: Descriptor, coder: Coder, reviewer: ReviewHop, models: Mapping[Effort, ChatModel]
+    ) -> None:
         self.descriptor = descriptor
         self._coder = coder
+        self._reviewer = reviewer
         self._models = models
 
     def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
@@ -41,4 +45,5 @@ class CodingCapability:
             raise NotFound(
                 f"The coding service has no role {invocation.role!r}.", remedy="Use another.", known=", ".join(ROLES)
             )
-        return self._coder.write(self._models[invocation.effort], invocation, call)
+        work = self._reviewer.review if invocation.role == "reviewer" else self._coder.write
+        return work(self._models[invocation.effort], invocation, call)

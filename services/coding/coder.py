@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from services.coding.extract import extract_code, is_stuck
-from services.coding.prompts import NO_CODE, complaint_of, repair_messages, write_messages
+from services.coding.inbox import findings_in, words_in
+from services.coding.prompts import NO_CODE, complaint_of, repair_messages, revise_messages, write_messages
 from services.coding.sandbox.execution import Execution
 from services.coding.sandbox.program import MAIN, Program
 from services.coding.sandbox.sandbox import Sandbox
@@ -18,6 +19,8 @@ from shared.models.chat import ChatMessage, ChatModel
 
 MAX_ATTEMPTS = 2
 MAX_SHOWN_CHARS = 2_000
+SERVICE = "coding"
+OWN_KINDS = ("code", "run", "verdict")
 
 
 @dataclass
@@ -50,7 +53,7 @@ class Coder:
         model is asked on a machine that cannot run its code.
         """
         await self._sandbox.check()
-        messages = write_messages(invocation.task, invocation.context)
+        messages = _first_messages(invocation)
         tokens = min(invocation.max_output_tokens or self._max_output_tokens, self._max_output_tokens)
         told: list[str] = []
         execution: Execution | None = None
@@ -110,6 +113,22 @@ class Coder:
                     # We leave before the usage comes: a piece is a token.
                     yield Usage(output_tokens=draft.output_tokens)
                     break
+
+
+def newest_code(context: Sequence[Artifact]) -> Artifact | None:
+    """The last program among the work of earlier hops."""
+    return next((item for item in reversed(context) if item.kind == "code" and item.text.strip()), None)
+
+
+def _first_messages(invocation: Invocation) -> list[ChatMessage]:
+    """The prompt: for a program, or, when a review found fault with one, for its repair."""
+    findings, former = findings_in(invocation.inbox), newest_code(invocation.context)
+    words = words_in(invocation.inbox)
+    if findings and former:
+        # what the program printed and what was said of it stands in the findings, as far as it matters
+        sources = [item for item in invocation.context if item.name != SERVICE and item.kind not in OWN_KINDS]
+        return revise_messages(invocation.task, sources, words, former.text, findings)
+    return write_messages(invocation.task, invocation.context, "\n".join(filter(None, (words, findings))))
 
 
 def _remember(output: Output, told: list[str]) -> Output:

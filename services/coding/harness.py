@@ -1,10 +1,14 @@
 """Puts a program and its tests into one run whose outcome can be read."""
 
+import ast
 import json
+import re
 from dataclasses import dataclass
 
 from services.coding.sandbox.execution import Execution
 from services.coding.sandbox.program import Program
+
+_BLOCK = re.compile(r"^[ \t]*```[ \t]*(?:python|py)?[ \t]*\n(.*?)^[ \t]*```", re.M | re.S)
 
 OUTCOME_FILE = "test-outcome.json"
 
@@ -16,6 +20,9 @@ _unittest.main = lambda *arguments, **options: None
 """
 
 _TAIL = f"""
+def _name_of(test):
+    return test.id().rpartition(".")[2]
+
 def _run_tests(names):
     import json
     suite = _unittest.TestSuite()
@@ -25,8 +32,9 @@ def _run_tests(names):
         elif name.startswith("test") and callable(thing) and not isinstance(thing, type):
             suite.addTest(_unittest.FunctionTestCase(thing, description=name))
     result = _unittest.TextTestRunner(_sys.stderr).run(suite)
-    failed = [[str(test), text] for test, text in result.failures + result.errors]
-    failed += [[str(test), "succeeded, though a failure was expected"] for test in result.unexpectedSuccesses]
+    failed = [[_name_of(test), text] for test, text in result.failures + result.errors]
+    failed += [[_name_of(test), "succeeded, though a failure was expected"] for test in result.unexpectedSuccesses]
+    failed = [[name, text.replace(__file__, "main.py")] for name, text in failed]
     with open({OUTCOME_FILE!r}, "w") as file:
         json.dump({{"count": result.testsRun, "failed": failed}}, file)
     return bool(failed)
@@ -50,6 +58,29 @@ class TestOutcome:
 def with_tests(code: str, tests: str) -> Program:
     """Returns the program that runs the code, then the tests: unittest cases, functions `test…` or bare assertions."""
     return Program(code if not tests.strip() else f"{code}\n{_BRIDGE}\n{tests}\n{_TAIL}")
+
+
+def tests_in(task: str, code: str) -> str:
+    """The tests that the task's words bring as blocks of Python, or that stand in the code itself; else empty."""
+    blocks = [block for block in _BLOCK.findall(task) if _is_test(block)]
+    # the harness finds the tests of the code by itself, as soon as there is something to run
+    return "\n".join(blocks) or ("pass" if _is_test(code, is_code=True) else "")
+
+
+def _is_test(text: str, is_code: bool = False) -> bool:
+    try:
+        nodes = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if any(isinstance(node, ast.FunctionDef) and node.name.startswith("test") for node in nodes):
+        return True
+    if any(isinstance(node, ast.ClassDef) and "TestCase" in map(_last_name, node.bases) for node in nodes):
+        return True
+    return not is_code and any(isinstance(node, ast.Assert) for node in nodes)
+
+
+def _last_name(base: ast.expr) -> str:
+    return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
 
 
 def read_outcome(execution: Execution) -> TestOutcome | None:

@@ -8,6 +8,7 @@ from shared.models.chat import ChatMessage
 
 MAX_CONTEXT_CHARS = 3_000
 MAX_ERROR_CHARS = 800
+MAX_FORMER_CODE_CHARS = 8_000
 
 WRITE = """You write Python 3 programs. They run at once, with the standard library only: no network, no input, no \
 other files. Reply with nothing but one ```python block holding the whole program: what the task asks for, its data, \
@@ -15,6 +16,8 @@ and a few short examples whose results are printed. Do not guess the results."""
 
 NO_CODE = "Your reply holds no program. Reply with one ```python block that holds the whole program."
 REPAIR = "Reply with the corrected whole program in one ```python block."
+FOUND = "A reviewer ran your program and found:"
+REVISE = "Keep what is right, correct what is wrong, and reply with the whole program in one ```python block."
 
 HINTS = {
     "ModuleNotFoundError": "Only the standard library is installed: do without that module.",
@@ -30,44 +33,55 @@ HINTS = {
 """What helps, by what stands in the last line of an error or by the limit."""
 
 REVIEW = """You review Python code against its task. It was run; its output is given. Judge whether it does what the \
-task asks. Reply as JSON: findings (only real faults: severity, line, message, evidence), is_approved, summary (one \
+task asks. Reply as JSON: calls (up to 3 calls of its function with literal arguments that the task permits, a plain \
+one first, then unusual ones), findings (only real faults: severity, line, message), is_approved, summary (one \
 sentence)."""
 
 REVIEW_SCHEMA = {
     "title": "review",
     "type": "object",
     "properties": {
+        "calls": {"type": "array", "maxItems": 3, "items": {"type": "string", "maxLength": 80}},
         "findings": {
             "type": "array",
-            "maxItems": 5,
+            "maxItems": 3,
             "items": {
                 "type": "object",
                 "properties": {
                     "severity": {"enum": ["minor", "major", "blocker"]},
                     "line": {"type": "integer", "minimum": 0},
-                    "message": {"type": "string", "maxLength": 200},
-                    "evidence": {"type": "string", "maxLength": 200},
+                    "message": {"type": "string", "maxLength": 160},
                 },
-                "required": ["severity", "line", "message", "evidence"],
+                "required": ["severity", "line", "message"],
                 "additionalProperties": False,
             },
         },
         "is_approved": {"type": "boolean"},
-        "summary": {"type": "string", "maxLength": 300},
+        "summary": {"type": "string", "maxLength": 200},
     },
-    "required": ["findings", "is_approved", "summary"],
+    "required": ["calls", "findings", "is_approved", "summary"],
     "additionalProperties": False,
 }
 
 
-def write_messages(task: str, context: Sequence[Artifact]) -> list[ChatMessage]:
-    """The prompt for a program: the task, after as much of earlier work as fits."""
+def write_messages(task: str, context: Sequence[Artifact], words: str = "") -> list[ChatMessage]:
+    """The prompt for a program: the task, after as much of earlier work as fits, and with what others said of it."""
     known, room = [], MAX_CONTEXT_CHARS
     for artifact in context:
         if artifact.text and room > 0:
             known.append(f"{artifact.kind} {artifact.name}:\n{artifact.text[:room]}")
             room -= len(artifact.text)
-    return [ChatMessage("system", WRITE), ChatMessage("user", "\n\n".join([*known, task]))]
+    return [ChatMessage("system", WRITE), ChatMessage("user", "\n\n".join(filter(None, [*known, task, words])))]
+
+
+def revise_messages(task: str, context: Sequence[Artifact], words: str, code: str, findings: str) -> list[ChatMessage]:
+    """The prompt for a repair: the former program as the model's own turn, then what a reviewer found."""
+    shown = code if len(code) <= MAX_FORMER_CODE_CHARS else f"{code[:MAX_FORMER_CODE_CHARS]}\n# …"
+    return [
+        *write_messages(task, context, words),
+        ChatMessage("assistant", f"```python\n{shown.rstrip()}\n```"),
+        ChatMessage("user", f"{FOUND}\n{findings}\n{REVISE}"),
+    ]
 
 
 def repair_messages(reply: str, complaint: str) -> list[ChatMessage]:

@@ -14,6 +14,7 @@ from shared.call_context import CallContext, current_call
 from shared.capability import Usage
 from shared.capability.wire import usage_to_proto
 from shared.errors import InvalidInput
+from shared.models.chat import ChatModel
 from shared.pb import coding_v1, common_v1
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,9 +34,10 @@ _SEVERITIES = {
 class CodingServicer(coding_v1.CodingServiceServicer):
     """Runs and reviews programs for peers."""
 
-    def __init__(self, sandbox: Sandbox, reviewer: Reviewer) -> None:
+    def __init__(self, sandbox: Sandbox, reviewer: Reviewer, model: ChatModel) -> None:
         self._sandbox = sandbox
         self._reviewer = reviewer
+        self._model = model
 
     async def Execute(self, request: coding_v1.ExecuteRequest, context: _Context) -> coding_v1.ExecuteResponse:
         """See the contract."""
@@ -48,7 +50,8 @@ class CodingServicer(coding_v1.CodingServiceServicer):
     async def Review(self, request: coding_v1.ReviewRequest, context: _Context) -> coding_v1.ReviewResponse:
         """See the contract."""
         call = current_call() or CallContext()
-        return _review_to_proto(await self._reviewer.review(request.task, request.code, request.tests, call))
+        review = await self._reviewer.review(self._model, request.task, request.code, request.tests, call)
+        return _review_to_proto(review)
 
 
 def _program(request: coding_v1.ExecuteRequest) -> Program:

@@ -17,6 +17,8 @@ class CodingSettings(Settings):
     port: int = Field(default=DEFAULT_DOORS["coding"], ge=0, le=65535)
     max_output_tokens: int = Field(default=800, ge=64)
     """What the model may write for one task, its repair included."""
+    is_opinion_binding: bool = False
+    """Whether a review's model can refuse code in which no run showed a fault; for large models."""
     max_sandboxes: int = Field(default=2, ge=1)
     """Programs that run at once."""
     max_waiting: int = Field(default=16, ge=0)

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 
 class Severity(enum.Enum):
@@ -26,6 +27,10 @@ class Finding:
     line: int = 0
     """From 1; 0 for the whole program."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it as plain data."""
+        return {**vars(self), "severity": self.severity.value}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,3 +39,11 @@ class Verdict:
     is_approved: bool
     findings: tuple[Finding, ...]
     summary: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it as plain data."""
+        return {
+            "is_approved": self.is_approved,
+            "summary": self.summary,
+            "findings": [finding.to_json() for finding in self.findings],
+        }

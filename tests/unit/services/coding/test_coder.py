@@ -9,6 +9,8 @@ import pytest
 from services.coding.capability import CodingCapability, describe_coding
 from services.coding.coder import Coder
 from services.coding.prompts import HINTS, NO_CODE, WRITE
+from services.coding.review_hop import ReviewHop
+from services.coding.reviewer import Reviewer
 from services.coding.sandbox import sandbox as sandbox_module
 from services.coding.sandbox.sandbox import Sandbox
 from shared.call_context import CallContext
@@ -185,14 +187,14 @@ async def test_no_model_is_asked_where_nothing_can_be_run(sandbox: Sandbox, monk
 async def test_effort_picks_the_model_and_an_unknown_role_is_refused(sandbox: Sandbox) -> None:
     small, large = ScriptedChatModel([GOOD]), ScriptedChatModel([GOOD, GOOD])
     models: Any = {"low": small, "medium": large, "high": large}
-    capability = CodingCapability(describe_coding(), Coder(sandbox, 800), models)
+    capability = CodingCapability(describe_coding(), Coder(sandbox, 800), ReviewHop(Reviewer(sandbox)), models)
     for role in ("", "coder"):
         assert [item async for item in capability.invoke(Invocation("x", role=role), CallContext())]
     assert [item async for item in capability.invoke(Invocation("x", effort="low"), CallContext())]
     assert (len(small.requests), len(large.requests)) == (1, 2)
     with pytest.raises(NotFound) as raised:
         capability.invoke(Invocation("x", role="judge"), CallContext())
-    assert raised.value.metadata["known"] == "coder"
+    assert raised.value.metadata["known"] == "coder, reviewer"
 
 
 def test_the_descriptor_brings_its_examples() -> None:
