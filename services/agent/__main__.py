@@ -16,7 +16,11 @@ from services.agent.checkpoint.retention import size as store_size
 from services.agent.checkpoint.saver import Saver
 from services.agent.control_peer import ControlPeer
 from services.agent.custody import Custodian
-from services.agent.graph import Limits, build_graph
+from services.agent.graph import Limits, build_graph, steps_of
+from services.agent.guardian.boundary import GuardianBoundary
+from services.agent.guardian.guardian import Guardian
+from services.agent.guardian.servicer import GuardianServicer
+from services.agent.guardian.store import GuardianStore
 from services.agent.outbox import Outbox
 from services.agent.outbox_store import OutboxStore, store_id
 from services.agent.peers import CapabilityPeers, PeerDirectory
@@ -43,7 +47,7 @@ from shared.storage.database import Database
 from shared.storage.health import StorageHealth
 from shared.storage.ledger import Ledger
 
-SERVICE_NAME = "waystation.agent.v1.AgentService"
+SERVICE_NAMES = ("waystation.agent.v1.AgentService", "waystation.agent.v1.GuardianService")
 DESCRIPTOR = Descriptor("agent", "Runs workflows: recommends, decides, calls services, checkpoints.", ("agent",))
 
 
@@ -71,19 +75,21 @@ async def serve(settings: AgentSettings, instance_id: str) -> None:
     """Serve until the process is told to stop, then drain."""
     async with AsyncExitStack() as stack:
         storage = await _open_storage(settings, instance_id, stack)
-        runs, servicer = await _build(settings, storage, stack)
+        runs, servicer, guardian = await _build(settings, storage, stack)
         gc.freeze()  # all of this lives as long as the process: looking at it again takes a third of a run's time
 
         def add(server: grpc.aio.Server) -> None:
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)
+            agent_v1.add_GuardianServiceServicer_to_server(GuardianServicer(guardian), server)
 
         outbox = storage.outbox
         await runs.recover(await outbox.missing_commits() if outbox else ())
+        await guardian.finish()
         await stack.enter_async_context(_in_background(runs.recovery.run()))
         await stack.enter_async_context(_in_background(runs.keep_pruned()))
         if outbox:
             await stack.enter_async_context(_in_background(outbox.run(runs.fail_missing)))
-        server = await stack.enter_async_context(RpcServer(settings.host, settings.port, add, (SERVICE_NAME,)))
+        server = await stack.enter_async_context(RpcServer(settings.host, settings.port, add, SERVICE_NAMES))
         address = f"{settings.advertise_host or settings.host}:{server.port}"
         registration = Registration(
             settings.control_address, instance_id, address, "agent", DESCRIPTOR, counters=storage.counters
@@ -108,7 +114,9 @@ async def _open_storage(settings: AgentSettings, instance_id: str, stack: AsyncE
     return _Storage(database, store, RunEvents(store, outbox.note if outbox else None), outbox, health)
 
 
-async def _build(settings: AgentSettings, storage: _Storage, stack: AsyncExitStack) -> tuple[Runs, AgentServicer]:
+async def _build(
+    settings: AgentSettings, storage: _Storage, stack: AsyncExitStack
+) -> tuple[Runs, AgentServicer, Guardian]:
     folder = storage.database.path.parent
     key = settings.model_api_key.get_secret_value()
     router_model = _router_model(settings, key, stack) if settings.router == "generative" else None
@@ -132,13 +140,16 @@ async def _build(settings: AgentSettings, storage: _Storage, stack: AsyncExitSta
         settings.hop_timeout_s,
         settings.respond_timeout_s,
     )
-    graph = build_graph(ports, limits, Saver(storage.database))
+    acts = GuardianStore(storage.database)
+    boundaries = [GuardianBoundary(acts, storage.events, settings.max_hops)]
+    graph = build_graph(ports, limits, Saver(storage.database), boundaries)
     outbox = storage.outbox
     retention = RunRetention(storage.database, outbox.note_deletions) if outbox else RunRetention(storage.database)
     runs = Runs(graph, storage.store, storage.events, retention, settings, storage.health.admit, live_router.expect)
+    guardian = Guardian(acts, runs, storage.events, directory, steps_of, settings.max_hops)
     workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
     # what is abstract here is not built yet, and answers NOT_BUILT
-    return runs, AgentServicer(runs, live_router, workflow)  # type: ignore[abstract]
+    return runs, AgentServicer(runs, live_router, workflow), guardian  # type: ignore[abstract]
 
 
 def _chat_models(settings: AgentSettings, key: str, ledger: Ledger, stack: AsyncExitStack) -> dict[Effort, ChatModel]:

@@ -11,6 +11,7 @@ import apsw
 
 from services.agent.checkpoint import ownership
 from services.agent.checkpoint.rows import head_of
+from services.agent.guardian import effects
 from services.agent.run_rows import is_live, load_run, opened_event, save_run
 from shared.errors import AlreadyExists, NotFound, StorageUnavailable, ThreadBusy, WrongState
 from shared.pb import agent_v1
@@ -130,12 +131,14 @@ def keep_event(
             remedy="The run goes on from its last commit when the store works again.",
             run_id=event.run_id,
         )
+    effects.note_event(connection, event)
 
 
 def keep_run(connection: apsw.Connection, run: agent_v1.Run) -> None:
     """Store a run as it is now; one that waits or has ended is given out of custody."""
     save_run(connection, run)
     if not is_live(run):
+        effects.note_rest(connection, run)
         connection.execute("UPDATE runs SET wants_pause = 0 WHERE run_id = ?", (run.run_id,))
         ownership.release(connection, run.thread_id, run.epoch)
 

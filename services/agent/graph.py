@@ -62,6 +62,11 @@ def _after_call(state: RunState) -> str:
     return "settle_doubt" if state.get("doubts") else "decide_next"
 
 
+def steps_of(workflow: str) -> Sequence[str]:
+    """The steps of a workflow that call a service, and so can be skipped."""
+    return ["call_capability"] if workflow == AUTO else []
+
+
 def recursion_limit(max_hops: int) -> int:
     """Steps that a run of `max_hops` may take: a bound of ours, not the library's."""
     return 2 * max_hops + 4

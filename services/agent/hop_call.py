@@ -33,9 +33,9 @@ class HopCall:
         self._citations: list[Citation] = []
         self._usage = common_v1.Usage()
 
-    def give_up(self, doubt: InDoubt) -> Hop:
-        """A hop that nobody will know the outcome of."""
-        self._emit_end(hop := self._finish(doubt), doubt, 0.0)
+    def give_up(self, error: WaystationError) -> Hop:
+        """A hop that is not done, or that nobody will know the outcome of."""
+        self._emit_end(hop := self._finish(error), error, 0.0)
         return hop
 
     async def run(self) -> Hop:

@@ -11,10 +11,10 @@ from typing import Any, Literal, cast
 from google.protobuf.json_format import ParseDict
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.errors import GraphDrained
-from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from opentelemetry import trace
 
+from services.agent.brake import Brake
 from services.agent.custody import RunRecord
 from services.agent.graph import Graph, recursion_limit
 from services.agent.graph_shape import MIGRATIONS, GraphMigration, GraphShape, find_migration, shape_of
@@ -57,7 +57,7 @@ class LetGo(Exception):
 @dataclass
 class _Live:
     record: RunRecord
-    control: RunControl = field(default_factory=RunControl)
+    control: Brake = field(default_factory=Brake)
     task: asyncio.Task[None] | None = None
     verdict: WaystationError | None = None
     """What a stopped run ends with; None lets it go."""
@@ -134,6 +134,12 @@ class RunDriver:
             live.control.request_drain(PAUSE)
         elif run_id in self._reserved:
             self._to_pause.add(run_id)
+
+    def withdraw_pause(self, run_id: str) -> bool:
+        """Let a run go on that was to stop at its next step boundary; False when it is not under way here."""
+        self._to_pause.discard(run_id)
+        live = self._live.get(run_id)
+        return live is not None and live.control.withdraw(PAUSE)
 
     async def stop(self, run_id: str, verdict: WaystationError | None) -> bool:
         """Stop a run and what it waits for, and wait until that is stored; False when it is not under way here.

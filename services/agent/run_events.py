@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from opentelemetry import trace
 
 from services.agent.custody import RunRecord
+from services.agent.guardian.effects import record_in_trace
 from services.agent.run_rows import is_live
 from services.agent.run_store import RunStore
 from shared.errors import InternalError, WaystationError
@@ -88,6 +89,9 @@ class RunEvents:
         """Publish the run as it is now, and store it in the same transaction."""
         log = self._logs[run.run_id]
         self._flush_text(log)
+        for acted in self._store.fulfilled_acts(run):
+            record_in_trace(acted)
+            self._append(log, acted)
         run.last_sequence = log.sequence + 1
         run.update_time.GetCurrentTime()
         return self._append(log, agent_v1.RunStateChanged(run=run), run)

@@ -12,6 +12,7 @@ from services.agent import answers, custody
 from services.agent.checkpoint import ownership
 from services.agent.checkpoint.rows import head_of
 from services.agent.custody import Custodian, RunRecord
+from services.agent.guardian import effects
 from services.agent.run_rows import damaged, load_run, opened_event, opened_run
 from shared.errors import StorageCorrupt
 from shared.pb import agent_v1
@@ -97,6 +98,10 @@ class RunStore:
                 custody.keep_run(connection, saved)
 
         return self._database.submit(work)
+
+    def fulfilled_acts(self, run: agent_v1.Run) -> list[agent_v1.GuardianActed]:
+        """The guardian's acts that take effect with the state that the run has by now."""
+        return self._database.read_here(lambda connection: effects.fulfilled(connection, run))
 
     async def find_request(self, tenant: str, request_id: str) -> agent_v1.Run | None:
         """The run that was started with this request id, if any."""

@@ -144,6 +144,16 @@ class Runs:
         self._driver.ask_pause(run_id)
         return await self._store.get(run_id)
 
+    async def withdraw_pause(self, run_id: str) -> bool:
+        """Let a run go on whose pause was taken back, durably; False when it has stopped by now.
+
+        Raises `DeadlineExceeded` when it does not stop within 5 s either.
+        """
+        if self._driver.withdraw_pause(run_id):
+            return True
+        await self._driver.ended(run_id)
+        return False
+
     async def resume(self, run_id: str) -> agent_v1.Run:
         """Go on with a run that is paused, or that nobody drives. One that is under way is returned as it is.
 

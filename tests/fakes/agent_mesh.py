@@ -14,7 +14,11 @@ from services.agent.arbitrator import Thresholds
 from services.agent.care.agent_store import SCHEMAS
 from services.agent.checkpoint.saver import Saver
 from services.agent.custody import Custodian
-from services.agent.graph import Limits, build_graph
+from services.agent.graph import Limits, build_graph, steps_of
+from services.agent.guardian.boundary import GuardianBoundary
+from services.agent.guardian.guardian import Guardian
+from services.agent.guardian.servicer import GuardianServicer
+from services.agent.guardian.store import GuardianStore
 from services.agent.lost_commits import MissingCommits
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
@@ -122,6 +126,7 @@ class Mesh:
     """One agent and one capability service, served."""
 
     stub: agent_v1.AgentServiceStub
+    guardian: agent_v1.GuardianServiceStub
     service: FakeService
     model: ScriptedModel
     router: FakeRouter
@@ -189,20 +194,26 @@ async def mesh(
         peers = CapabilityPeers(directory)  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
         ports = Ports(router, directory, peers, events, {"low": model, "medium": model, "high": model})
-        graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database))
+        acts = GuardianStore(database)
+        boundaries = [GuardianBoundary(acts, events, agent_settings.max_hops)]
+        graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database), boundaries)
         runs = Runs(graph, store, events, RunRetention(database), agent_settings)
+        guardian = Guardian(acts, runs, events, directory, steps_of, agent_settings.max_hops)
 
         def add_agent(server: grpc.aio.Server) -> None:
             servicer = AgentServicer(runs, router, auto_workflow("", 3))  # type: ignore[abstract]
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)
+            agent_v1.add_GuardianServiceServicer_to_server(GuardianServicer(guardian), server)
 
         agent = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_agent, ()))
         channel = await stack.enter_async_context(open_channel(agent.address))
         stack.push_async_callback(runs.drain)
         await runs.recover(missing)
+        await guardian.finish()
         sweeper = asyncio.create_task(runs.recovery.run())
         stack.push_async_callback(_cancelled, sweeper)
-        yield Mesh(agent_v1.AgentServiceStub(channel), service, model, router, directory, runs, store, database)
+        stub, guardian_stub = agent_v1.AgentServiceStub(channel), agent_v1.GuardianServiceStub(channel)
+        yield Mesh(stub, guardian_stub, service, model, router, directory, runs, store, database)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -5,13 +5,15 @@ from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
+from services.agent.guardian.routes import is_skipped
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
 from services.agent.state import Doubt, RunContext, RunState, remaining_hops
 from shared.call_context import current_call
 from shared.capability import Artifact
-from shared.errors import IdempotencyMismatch, InDoubt
+from shared.errors import Cancelled, IdempotencyMismatch, InDoubt
 
+SKIPPED = Cancelled("A guardian left this call out.")
 CHANGED = "An earlier attempt of this hop asked {capability} for something else, and its effect may have happened."
 
 
@@ -39,6 +41,8 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         run_context, capability = runtime.context, step.capability or state["decision"]["capability"]
+        if is_skipped(state, step.name):
+            return RunState(hops=[HopCall(ports, run_context, capability, hop_task(state, step, "")).give_up(SKIPPED)])
         # a hop that an earlier attempt began keeps its key, whatever became of the checkpoint it began from
         begun = run_context.open_hops.get(len(state["hops"]) + step.offset, "")
         task = hop_task(state, step, begun or effect_key(), may_have_run=bool(begun))

@@ -7,6 +7,7 @@ from typing import Literal
 from langgraph.runtime import Runtime
 
 from services.agent.arbitrator import Thresholds, arbitrate
+from services.agent.guardian.routes import forced_decision, without_vetoed
 from services.agent.ports import Node, Ports
 from services.agent.spans import run_span
 from services.agent.state import Decision, RunContext, RunState, remaining_hops
@@ -34,8 +35,9 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
         planning = {attributes.OPERATION: attributes.PLAN, attributes.PROVIDER: attributes.OURS}
         with run_span(attributes.SPAN_ARBITRATE, run_context, planning) as span:
             model = ports.chat_models[state["effort"]]
-            arbitration = await arbitrate(state, ports.directory.services(), model, thresholds, timeout_s)
-            decision = arbitration.decision
+            seen, services = without_vetoed(state, ports.directory.services())
+            forced = forced_decision(state)
+            decision = forced or (await arbitrate(seen, services, model, thresholds, timeout_s)).decision
             span.set_attributes(
                 {
                     attributes.DECISION_ACTION: decision["action"],
@@ -50,7 +52,7 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
             )
             message = decision_to_proto(decision, state, time.perf_counter() - started)
             ports.events.emit(run_context.run_id, agent_v1.DecisionMade(decision=message))
-        return RunState(decision=decision)
+        return RunState(decision=decision, forced_capability="", vetoed_capabilities=[])
 
     return node
 
