@@ -1,5 +1,5 @@
 /** How often the arbitrator chose what the router recommended. Pure. */
-import type { Decided } from "./run-log";
+import type { Decided } from "./runLog";
 
 export interface Agreement {
   readonly agreed: number;

@@ -1,6 +1,6 @@
 /** The lives of a run: one `agent.run` span for each epoch, and the breaks between them. Pure. */
 import type { SpanView } from "../types";
-import { spanKey } from "./span-set";
+import { spanKey } from "./spanSet";
 
 export interface Epoch {
   readonly key: string;

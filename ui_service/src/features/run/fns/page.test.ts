@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { bytes, count, duration, percent, shown } from "./format";
-import { readView, writeView } from "./page-url";
+import { readView, writeView } from "./pageUrl";
 import { threadOf } from "./thread";
 import type { MessageView } from "../types";
 

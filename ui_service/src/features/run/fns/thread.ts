@@ -31,3 +31,9 @@ export function threadOf<Item extends MessageView>(messages: readonly Item[]): T
   }
   return rows;
 }
+
+/** Messages as events told them, with what has become of them since, in the order they were sent. */
+export function mergedMessages(told: readonly MessageView[], listed: readonly MessageView[]): MessageView[] {
+  const newest = new Map([...told, ...listed].map((message) => [message.message_id, message]));
+  return [...newest.values()].sort((a, b) => Date.parse(a.create_time ?? "") - Date.parse(b.create_time ?? "") || a.sequence - b.sequence);
+}

@@ -1,6 +1,6 @@
 /** Puts spans in order: parents before children, each once. Pure, total, without recursion: a chain may be 10,000 long. */
 import type { SpanView } from "../types";
-import { spanKey } from "./span-set";
+import { spanKey } from "./spanSet";
 
 export interface TreeRow {
   readonly key: string;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 
 import { timed } from "./made";
-import { spanKey } from "./span-set";
-import { buildTree } from "./span-tree";
-import { actionOf, moved, nextMatch } from "./timeline-keys";
-import { visibleRows } from "./visible-rows";
+import { spanKey } from "./spanSet";
+import { buildTree } from "./spanTree";
+import { actionOf, moved, nextMatch } from "./timelineKeys";
+import { visibleRows } from "./visibleRows";
 
 const spans = [
   timed("a", "", 0, 9),

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 
 import { span, shuffled, timed } from "./made";
-import { addSpans, belongsTo, spanKey } from "./span-set";
-import { buildTree } from "./span-tree";
+import { addSpans, belongsTo, spanKey } from "./spanSet";
+import { buildTree } from "./spanTree";
 
 const ids = (tree: ReturnType<typeof buildTree>) => tree.rows.map((row) => `${"-".repeat(row.depth)}${row.span.span_id}`);
 

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
 
-import { criticalPath, timeOnPath } from "./critical-path";
+import { criticalPath, timeOnPath } from "./criticalPath";
 import { shuffled, span, timed } from "./made";
-import { spanKey } from "./span-set";
-import { buildTree } from "./span-tree";
+import { spanKey } from "./spanSet";
+import { buildTree } from "./spanTree";
 import type { SpanView } from "../types";
 
 function pathOf(spans: SpanView[], nowMs = 1_000): Record<string, [number, number][]> {
@@ -61,8 +61,10 @@ it.each<[string, SpanView[]]>([
 });
 
 it("sums up what a span has of it", () => {
-  expect(timeOnPath([{ fromMs: 0, toMs: 2 }, { fromMs: 5, toMs: 6 }])).toBe(3);
-  expect(timeOnPath(undefined)).toBe(0);
+  const sections = [{ fromMs: 0, toMs: 2 }, { fromMs: 5, toMs: 8 }];
+  expect(timeOnPath(sections, 100)).toBe(5);
+  expect(timeOnPath(sections, 6)).toBe(3);
+  expect(timeOnPath([], 100)).toBe(0);
 });
 
 it.each([

@@ -1,8 +1,8 @@
 /** The chain of spans that the trace's length comes from: shorten one of them and the whole gets shorter. Pure. */
 import type { SpanView } from "../types";
 import { endOf } from "./geometry";
-import { spanKey } from "./span-set";
-import type { SpanTree } from "./span-tree";
+import { spanKey } from "./spanSet";
+import type { SpanTree } from "./spanTree";
 
 /** A piece of a span during which the trace waited for that span itself. */
 export interface Section {
@@ -68,7 +68,7 @@ function subtreeEnds(tree: SpanTree, nowMs: number): Map<string, number> {
   return ends;
 }
 
-/** How much of each span is on the path, in ms. */
-export function timeOnPath(sections: readonly Section[] | undefined): number {
-  return (sections ?? []).reduce((sum, section) => sum + section.toMs - section.fromMs, 0);
+/** How much of the time up to now the sections have, in ms. */
+export function timeOnPath(sections: readonly Section[], nowMs: number): number {
+  return sections.reduce((sum, { fromMs, toMs }) => sum + Math.max(0, Math.min(toMs, nowMs) - fromMs), 0);
 }

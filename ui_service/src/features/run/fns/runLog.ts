@@ -295,3 +295,10 @@ function replaced<Item, Id extends keyof Item>(list: readonly Item[], item: Item
   const place = list.findIndex((each) => each[id] === item[id]);
   return place < 0 ? [...list, item] : list.with(place, item);
 }
+
+/** The log of a list that only grows, or began anew. */
+export function followed(log: RunLog, events: readonly RunEventView[]): RunLog {
+  const last = log.events.at(-1);
+  const isSameLife = !last || events[log.events.length - 1] === last;
+  return isSameLife ? addEvents(log, events.slice(log.events.length)) : addEvents(EMPTY_LOG, events);
+}

@@ -1,6 +1,6 @@
 /** The run as it is now, out of what was fetched, what the control plane told and what the run's events say. Pure. */
 import type { RunState, RunView } from "../types";
-import type { Story } from "./run-log";
+import type { Story } from "./runLog";
 
 const ENDED: readonly RunState[] = ["succeeded", "failed", "cancelled"];
 

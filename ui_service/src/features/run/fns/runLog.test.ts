@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 
 import { agreementOf, agrees, confidenceIn } from "./agreement";
 import { event, NO_USAGE, run, shuffled } from "./made";
-import { addEvents, EMPTY_LOG } from "./run-log";
-import { controlsOf, loopStatus, newerRun, runNow } from "./run-now";
+import { addEvents, EMPTY_LOG } from "./runLog";
+import { controlsOf, loopStatus, newerRun, runNow } from "./runNow";
 import type { RunEventView } from "../types";
 
 const recommended = (sequence: number, top: string) =>

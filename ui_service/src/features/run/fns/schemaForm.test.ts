@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { answerOf, formOf } from "./schema-form";
+import { answerOf, formOf } from "./schemaForm";
 
 const answer = (schema: unknown, filled: Record<string, string>) => answerOf(formOf(schema), filled);
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { diffOf, MAX_CHANGES } from "./state-diff";
+import { diffOf, MAX_CHANGES } from "./stateDiff";
 
 it("finds what was added, removed and changed, by path", () => {
   const before = { a: 1, gone: true, hops: [{ outcome: "answered" }] };

@@ -1,6 +1,6 @@
 /** What of the run page a link restores: the panel, the selected span, the search. Pure. */
 
-export const TABS = ["timeline", "decisions", "messages", "checkpoints", "artifacts", "answer"] as const;
+export const TABS = ["timeline", "answer", "decisions", "messages", "checkpoints", "artifacts"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface PageView {

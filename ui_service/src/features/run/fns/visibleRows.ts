@@ -1,6 +1,6 @@
 /** Which rows of the tree are shown: not those below a folded one, and while searching only what fits and its ancestors. */
 import type { SpanView } from "../types";
-import type { SpanTree, TreeRow } from "./span-tree";
+import type { SpanTree, TreeRow } from "./spanTree";
 
 export interface VisibleRows {
   readonly rows: readonly TreeRow[];
