@@ -27,6 +27,12 @@ class AgentSettings(Settings):
     hop_timeout_s: float = Field(default=240, gt=0)
     arbitrate_timeout_s: float = Field(default=60, gt=0)
     respond_timeout_s: float = Field(default=120, gt=0)
+    context_budget_tokens: int = Field(default=600, ge=100, le=100_000)
+    """About how many tokens of a thread's conversation the next run is told; older turns become a line, then go."""
+    thread_policy: Literal["refuse", "queue"] = "refuse"
+    """What becomes of a run for a thread that has an unfinished one: refused, or its request waits for its turn."""
+    max_queued_runs: int = Field(default=16, ge=1)
+    """Requests that may wait for one thread; a further one is refused."""
     max_live_runs: int = Field(default=256, ge=1)
     """Runs that may be under way at once; a further one is refused."""
     max_attempts: int = Field(default=3, ge=1)

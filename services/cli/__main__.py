@@ -15,6 +15,7 @@ COMMANDS = {
     "search": ("services.cli.search", "Find passages in the index."),
     "services": ("services.cli.services", "List the services that are registered."),
     "runs": ("services.cli.runs", "List, watch and steer runs."),
+    "threads": ("services.cli.threads", "Show a conversation, and what of it the next run is told."),
     "trace": ("services.cli.trace", "Draw what happened in a run on a time axis."),
     "obs": ("services.cli.obs", "Show and switch how much the mesh says of itself."),
     "backup": ("services.cli.backup", "Back up the agent's store, and restore it."),

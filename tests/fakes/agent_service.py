@@ -96,6 +96,19 @@ class FakeAgent(agent_v1.AgentServiceServicer):
             sent += 1
             yield agent_v1.WatchRunResponse(event=item)
 
+    def GetThread(
+        self, request: agent_v1.GetThreadRequest, context: grpc.ServicerContext
+    ) -> agent_v1.GetThreadResponse:
+        self._enter(request, context)
+        turn = agent_v1.Thread.Turn
+        turns = [
+            turn(run_id="run-1", query="one", summary="one -> 1", treatment=agent_v1.Thread.TREATMENT_SUMMARIZED),
+            turn(run_id="run-2", query="two", answer="[bold]2", treatment=agent_v1.Thread.TREATMENT_KEPT),
+        ]
+        return agent_v1.GetThreadResponse(
+            thread=agent_v1.Thread(thread_id=request.thread_id, context_budget_tokens=600, turns=turns)
+        )
+
     def RecommendRoute(
         self, request: agent_v1.RecommendRouteRequest, context: grpc.ServicerContext
     ) -> agent_v1.RecommendRouteResponse:

@@ -7,15 +7,15 @@ from langgraph.runtime import Runtime
 from services.agent.ports import Node, Ports
 from services.agent.prompts import answer_messages, compose_messages
 from services.agent.spans import run_span
-from services.agent.state import RunContext, RunState, Turn, has_answered
+from services.agent.state import RunContext, RunState, has_answered
+from services.agent.threads.conversation import remember
 from shared.models.chat import ChatMessage
 from shared.telemetry import attributes
 
-MAX_CONVERSATION_TURNS = 20
 MAX_ANSWER_TOKENS = {"low": 200, "medium": 400, "high": 800}
 
 
-def respond(ports: Ports, timeout_s: float) -> Node:
+def respond(ports: Ports, timeout_s: float, context_budget_tokens: int) -> Node:
     """Build the node: it writes `answer` and adds the turn to `conversation`."""
 
     async def write(messages: Sequence[ChatMessage], state: RunState, run_context: RunContext) -> str:
@@ -44,7 +44,8 @@ def respond(ports: Ports, timeout_s: float) -> Node:
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         with run_span(attributes.SPAN_RESPOND, runtime.context):
             text = await answer(state, runtime.context)
-        turns = [*state.get("conversation", []), Turn(query=state["query"], answer=text)]
-        return RunState(answer=text, conversation=turns[-MAX_CONVERSATION_TURNS:])
+        ids, former = runtime.context, state.get("conversation", [])
+        conversation = remember(former, ids.run_id, state["query"], text, context_budget_tokens)
+        return RunState(answer=text, conversation=conversation)
 
     return node

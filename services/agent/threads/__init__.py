@@ -1,0 +1,1 @@
+"""Conversations: what a thread remembers of its runs, and whose turn it is."""
