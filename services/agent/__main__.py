@@ -23,7 +23,9 @@ from services.agent.guardian.servicer import GuardianServicer
 from services.agent.guardian.store import GuardianStore
 from services.agent.outbox import Outbox
 from services.agent.outbox_store import OutboxStore, store_id
-from services.agent.peers import CapabilityPeers, PeerDirectory
+from services.agent.peer_directory import PeerDirectory
+from services.agent.peer_load import PeerLoad
+from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
 from services.agent.router.gguf import GgufChatModel
 from services.agent.router.opening import open_router
@@ -125,11 +127,12 @@ async def _build(
     async def on_change(services: Sequence[Descriptor]) -> None:
         await router.update(services)
 
-    directory = PeerDirectory(settings.control_address, folder / "services.json", on_change)
+    load = PeerLoad()
+    directory = PeerDirectory(settings.control_address, folder / "services.json", on_change, load)
     await directory.load()
     if settings.control_address:
         await stack.enter_async_context(_in_background(directory.follow()))
-    peers = CapabilityPeers(directory)
+    peers = CapabilityPeers(directory, load)
     stack.push_async_callback(peers.close)
     live_router = LiveRouter(router, directory.services)
     chat_models = _chat_models(settings, key, Ledger(storage.database), stack)

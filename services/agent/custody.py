@@ -44,8 +44,8 @@ class RunRecord:
     """A pause was asked for and has not taken effect."""
     head: str = ""
     """The thread's newest checkpoint when it was taken up."""
-    open_hops: Mapping[int, str] = field(default_factory=dict)
-    """Idempotency keys of the hops that were begun and not ended, by index."""
+    open_hops: Mapping[int, agent_v1.HopStarted] = field(default_factory=dict)
+    """How the hops that were begun and not ended began last, by index."""
 
 
 def admit(
@@ -172,19 +172,19 @@ def _claim(connection: apsw.Connection, thread_id: str, custodian: Custodian) ->
     return ownership.claim(connection, thread_id, custodian.owner, until_ns, time.time_ns())
 
 
-def _open_hops(connection: apsw.Connection, run_id: str) -> dict[int, str]:
+def _open_hops(connection: apsw.Connection, run_id: str) -> dict[int, agent_v1.HopStarted]:
     rows = connection.execute("SELECT event FROM events WHERE run_id = ? ORDER BY sequence DESC", (run_id,))
-    keys: dict[int, str] = {}  # of each hop's newest event; "" when that is its end
+    starts: dict[int, agent_v1.HopStarted] = {}  # each hop's newest event; without a key when that is its end
     for (sealed,) in rows:
         event = opened_event(sealed)
         match event.WhichOneof("payload"):
             case "hop_started":
-                keys.setdefault(event.hop_started.hop_index, event.hop_started.idempotency_key)
+                starts.setdefault(event.hop_started.hop_index, event.hop_started)
             case "hop_ended":
-                keys.setdefault(event.hop_ended.hop_index, "")
+                starts.setdefault(event.hop_ended.hop_index, agent_v1.HopStarted())
             case "decision_made":
                 break  # nothing is decided while a hop is under way
-    return {index: key for index, key in keys.items() if key}
+    return {index: start for index, start in starts.items() if start.idempotency_key}
 
 
 def _check_thread(connection: apsw.Connection, thread_id: str) -> None:

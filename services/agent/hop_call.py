@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
-from services.agent.ports import HopTask, Ports
+from services.agent.ports import HopTask, Moved, Ports
 from services.agent.run_error import error_to_proto
 from services.agent.spans import run_span
 from services.agent.state import Hop, RunContext
@@ -89,12 +89,19 @@ class HopCall:
 
         So the control plane can put the span back when this process dies before it has told of it.
         """
+        # where an earlier attempt of the call may have gone, there is the record of it
+        begun_at = self._run_context.open_addresses.get(self._task.hop_index) if self._task.may_have_run else None
+        await self._place(begun_at or self._ports.directory.address_of(self._capability))
+
+    async def _place(self, address: str) -> None:
+        """Store where the call goes, which a hop may tell more than once before its call is sent."""
+        self._task = dataclasses.replace(self._task, address=address)
         started = agent_v1.HopStarted(
             hop_index=self._task.hop_index,
             capability=self._capability,
             role=self._role,
             task=self._task.text,
-            address=self._ports.directory.address_of(self._capability),
+            address=address,
             idempotency_key=self._task.idempotency_key,
         )
         await asyncio.wrap_future(self._ports.events.emit(self._run_context.run_id, started))
@@ -103,7 +110,10 @@ class HopCall:
         outputs: Any = self._ports.capabilities.invoke(self._capability, self._task, self._run_context)
         async with aclosing(outputs):
             async for output in outputs:
-                self._take(output)
+                if isinstance(output, Moved):
+                    await self._place(output.address)
+                else:
+                    self._take(output)
         if self._result is None:
             raise PeerProtocol(f"{self._capability} ended its answer without a result.", peer=self._capability)
 

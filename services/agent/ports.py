@@ -49,12 +49,19 @@ class Directory(Protocol):
 class Capabilities(Protocol):
     """Calls capability services."""
 
-    def invoke(self, capability: str, task: "HopTask", run_context: RunContext) -> AsyncIterator[Output]:
+    def invoke(self, capability: str, task: "HopTask", run_context: RunContext) -> "AsyncIterator[Output | Moved]":
         """Call it and stream its outputs. Raises from `shared.errors`, within `task.timeout_s`.
 
         `InDoubt` says that an effect may have happened and nobody knows: somebody must decide.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A call goes to another address than its task said, and nothing of it has happened yet."""
+
+    address: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ class HopTask:
     """The role to act in; empty for the service's only or first one."""
     remaining_cycles: int = 0
     context: tuple[Artifact, ...] = ()
+    address: str = ""
+    """Where the call was said to go; one that may have been made before goes nowhere else without being asked."""
     may_have_run: bool = False
     """Whether an earlier attempt may have made this call already."""
     repeats_in_doubt: bool = False

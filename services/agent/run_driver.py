@@ -241,7 +241,14 @@ class RunDriver:
         deadline = time.monotonic() + run_timeout_s
         call_context = CallContext(correlation_id=run.correlation_id, run_id=run.run_id, deadline=deadline)
         open_hops = live.record.open_hops
-        run_context = RunContext(run.run_id, run.thread_id, run.correlation_id, run.tenant, open_hops)
+        run_context = RunContext(
+            run.run_id,
+            run.thread_id,
+            run.correlation_id,
+            run.tenant,
+            {index: start.idempotency_key for index, start in open_hops.items()},
+            {index: start.address for index, start in open_hops.items()},
+        )
         with serving(call_context), run_epoch_span(run, live.record.trace_parent, cause) as span:
             run.state = agent_v1.Run.STATE_RUNNING
             run.ClearField("error")

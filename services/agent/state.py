@@ -136,6 +136,8 @@ class RunContext:
     tenant: str = "default"
     open_hops: Mapping[int, str] = field(default_factory=dict)
     """Idempotency keys of the hops that an earlier attempt of the run began and did not end, by index."""
+    open_addresses: Mapping[int, str] = field(default_factory=dict)
+    """Where the calls of these hops went."""
 
 
 def initial_state(query: str, effort: Effort, max_hops: int, max_cycles: int = 0) -> RunState:

@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 from langgraph.runtime import Runtime
 
 from services.agent.nodes.call_capability import CallStep, call_capability
+from services.agent.peer_load import PeerLoad
 from services.agent.peers import CapabilityPeers
-from services.agent.ports import HopTask, Ports
+from services.agent.ports import HopTask, Moved, Ports
 from services.agent.state import RunContext, RunState
 from shared.call_context import CallContext, EffectKeys, serving
 from shared.capability import Descriptor, Output, Result, TextDelta
@@ -57,6 +58,12 @@ class Directory:
     def address_of(self, capability: str) -> str:
         return self.address
 
+    def addresses_of(self, capability: str) -> Sequence[str]:
+        return [self.address] if self.address else []
+
+    def addresses(self) -> Sequence[str]:
+        return self.addresses_of("")
+
     def is_idempotent(self, capability: str) -> bool:
         return self.is_harmless
 
@@ -89,7 +96,7 @@ async def calling(service: Service, *, is_idempotent: bool = False) -> AsyncIter
     capability_v1.add_CapabilityServiceServicer_to_server(service, service.server)
     port = service.server.add_insecure_port("127.0.0.1:0")
     await service.server.start()
-    peers = CapabilityPeers(Directory(f"127.0.0.1:{port}", is_idempotent))  # type: ignore[arg-type]
+    peers = CapabilityPeers(Directory(f"127.0.0.1:{port}", is_idempotent), PeerLoad())  # type: ignore[arg-type]
     try:
         yield peers
     finally:
@@ -99,7 +106,7 @@ async def calling(service: Service, *, is_idempotent: bool = False) -> AsyncIter
 
 async def invoke(peers: CapabilityPeers, **options: Any) -> list[Output]:
     task = HopTask("count", "medium", "thread/task/hop/0", 0, 2, options.pop("timeout_s", 5.0), "call", **options)
-    return [output async for output in peers.invoke("counter", task, RUN)]
+    return [output async for output in peers.invoke("counter", task, RUN) if not isinstance(output, Moved)]
 
 
 async def test_a_call_that_breaks_off_is_in_doubt() -> None:
@@ -131,7 +138,7 @@ async def test_what_the_service_says_of_itself_is_believed(failure: WaystationEr
 
 @pytest.mark.parametrize(("address", "said"), [("127.0.0.1:1", "cannot be reached"), ("", "is not there")])
 async def test_what_was_not_sent_is_in_doubt_only_when_it_may_have_been_sent_before(address: str, said: str) -> None:
-    peers = CapabilityPeers(Directory(address), patience_s=0.2)  # type: ignore[arg-type]
+    peers = CapabilityPeers(Directory(address), PeerLoad(), patience_s=0.2)  # type: ignore[arg-type]
     with pytest.raises(PeerUnavailable, match=said):
         await invoke(peers)
     with pytest.raises(InDoubt, match=said):
@@ -143,7 +150,7 @@ async def test_a_call_that_may_have_been_made_waits_for_its_service_to_come_back
     directory = Directory("")
     async with calling(Service()) as peers:
         address = peers._directory.address_of("counter")
-        waiting = CapabilityPeers(directory)  # type: ignore[arg-type]
+        waiting = CapabilityPeers(directory, PeerLoad())  # type: ignore[arg-type]
         call = asyncio.create_task(invoke(waiting, may_have_run=True))
         await asyncio.sleep(0)  # it looks once, in vain
         directory.address = address

@@ -20,6 +20,7 @@ from services.agent.guardian.guardian import Guardian
 from services.agent.guardian.servicer import GuardianServicer
 from services.agent.guardian.store import GuardianStore
 from services.agent.lost_commits import MissingCommits
+from services.agent.peer_load import PeerLoad
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
 from services.agent.run_events import RunEvents
@@ -117,6 +118,12 @@ class FakeDirectory:
     def address_of(self, capability: str) -> str:
         return self.address
 
+    def addresses_of(self, capability: str) -> Sequence[str]:
+        return [self.address] if self.address else []
+
+    def addresses(self) -> Sequence[str]:
+        return self.addresses_of("")
+
     def is_idempotent(self, capability: str) -> bool:
         return False
 
@@ -191,7 +198,7 @@ async def mesh(
         custodian = Custodian(owner, agent_settings.lease_s)
         store = (DyingStore if dies else RunStore)(database, custodian)
         events = RunEvents(store)
-        peers = CapabilityPeers(directory)  # type: ignore[arg-type]
+        peers = CapabilityPeers(directory, PeerLoad())  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
         ports = Ports(router, directory, peers, events, {"low": model, "medium": model, "high": model})
         acts = GuardianStore(database)

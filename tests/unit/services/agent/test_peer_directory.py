@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.agent.peers import PeerDirectory
+from services.agent.peer_directory import PeerDirectory
+from services.agent.peer_load import PeerLoad
 from shared.capability import Descriptor
 from shared.pb import capability_v1, control_v1
 from tests.fakes.registry_service import FakeRegistry, served_registry
@@ -53,7 +54,7 @@ class Seen:
 @asynccontextmanager
 async def following(registry: ListingRegistry, cache: Path, seen: Seen, grace_s: float) -> AsyncIterator[PeerDirectory]:
     async with served_registry(registry) as server:
-        directory = PeerDirectory(server.address, cache, seen.note, grace_s)
+        directory = PeerDirectory(server.address, cache, seen.note, PeerLoad(), grace_s)
         await directory.load()
         follower = asyncio.create_task(directory.follow())
         try:
@@ -109,6 +110,6 @@ async def test_a_restarted_agent_begins_with_the_list_it_kept(tmp_path: Path) ->
 async def test_a_list_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     cache = tmp_path / "services.json"
     cache.write_text("{broken")
-    directory = PeerDirectory("127.0.0.1:1", cache, Seen().note)
+    directory = PeerDirectory("127.0.0.1:1", cache, Seen().note, PeerLoad())
     await directory.load()
     assert directory.services() == []
