@@ -76,7 +76,9 @@ def _told(verdict: Verdict) -> str:
         lines.append(f"- {finding.severity.value}{place}: {_quoted(finding.message)}")
         if finding.evidence:
             lines.append(f"  {_quoted(finding.evidence.strip().rpartition(chr(10))[2])}")
-    return "\n".join([*lines, "", _quoted(verdict.summary)])
+    if all(finding.message != verdict.summary for finding in verdict.findings):
+        lines += ["", _quoted(verdict.summary)]
+    return "\n".join(lines).strip()
 
 
 def _quoted(text: str) -> str:

@@ -27,6 +27,7 @@ from services.coding.sandbox.sandbox import Sandbox
 from services.coding.sandbox.scratch import ScratchRoot
 from services.coding.servicer import CodingServicer
 from shared.capability.servicer import CapabilityServicer
+from shared.capability.wire import json_value
 from shared.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -240,6 +241,32 @@ async def test_a_task_streams_text_artifacts_and_one_result(scratch: ScratchRoot
     assert messages[-1].result.outcome == capability_v1.Result.OUTCOME_ANSWERED
     assert [message.artifact.kind for message in messages if message.HasField("artifact")] == ["code", "run"]
     assert sum(message.usage.output_tokens for message in messages) == 3
+
+
+async def test_a_review_through_invoke_answers_with_a_verdict_and_writes_to_the_coder(scratch: ScratchRoot) -> None:
+    code = common_v1.Artifact(artifact_id="c", kind="code", name="main.py", text="def f(n):\n    return n\n")
+    async with served(scratch) as service:
+        messages = await invoke(
+            service, role="reviewer", task="Write a function f(n): f(1) is 2.", context=[code], ids={"hop_index": 2}
+        )
+        run, verdict = [message.artifact for message in messages if message.HasField("artifact")]
+        (sent,) = [message.message for message in messages if message.HasField("message")]
+        told = json.loads(verdict.text)
+        assert (verdict.kind, verdict.metadata["code"], told["is_approved"]) == ("verdict", "c", False)
+        assert told["findings"][0]["evidence"] == "f(1) returned 1; expected 2"
+        assert (run.kind, run.metadata["state"]) == ("run", "succeeded")
+        assert sent.recipient_role == "coder" and json_value(sent.payload) == {"kind": "review", **told}
+        assert messages[-1].result.outcome == capability_v1.Result.OUTCOME_ANSWERED
+
+
+async def test_a_coder_that_gets_findings_is_shown_them_with_its_program(scratch: ScratchRoot) -> None:
+    code = common_v1.Artifact(artifact_id="c", kind="code", name="main.py", text="print(5)")
+    inbox = common_v1.A2aMessage(message_id="m", sender_role="reviewer", recipient_role="coder")
+    inbox.payload.update({"kind": "review", "findings": [{"severity": "major", "message": "not four", "line": 1}]})
+    async with served(scratch, GOOD) as service:
+        messages = await invoke(service, role="coder", task="Print 4.", context=[code], inbox=[inbox])
+        assert messages[-1].result.outcome == capability_v1.Result.OUTCOME_ANSWERED
+        assert "print(5)" in service.model.requests[0].text and "- line 1: not four" in service.model.requests[0].text
 
 
 @pytest.mark.parametrize(

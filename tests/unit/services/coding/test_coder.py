@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from services.coding.reviewer import Reviewer
 from services.coding.sandbox import sandbox as sandbox_module
 from services.coding.sandbox.sandbox import Sandbox
 from shared.call_context import CallContext
-from shared.capability import Artifact, Invocation, Output, Result, TextDelta, Usage
+from shared.capability import Artifact, Invocation, Message, Output, Result, TextDelta, Usage
 from shared.errors import ModelNonsense, ModelUnavailable, NotFound, SandboxUnavailable
 from tests.fakes.chat import ScriptedChatModel
 
@@ -76,6 +77,56 @@ async def test_work_of_earlier_hops_stands_before_the_task_within_bounds(sandbox
     content = model.requests[0].messages[1].content
     assert content.startswith("passage rates.md:\nVAT is 19 %") and content.endswith("\n\nPrint a sum.")
     assert len(content) < 3_200
+
+
+FORMER = Artifact("coding-0-code-1", "code", "main.py", "text/x-python", "print('so', 2 + 3)\n")
+REVIEWED = Message(
+    "m1",
+    "reviewer",
+    "coder",
+    {
+        "kind": "review",
+        "findings": [{"severity": "blocker", "message": "wrong sum", "evidence": "5, not 4", "line": 1}],
+    },
+)
+
+
+async def test_a_program_with_findings_is_repaired_and_not_begun_anew(sandbox: Sandbox) -> None:
+    model = ScriptedChatModel([GOOD])
+    context = (
+        Artifact("1", "passage", "rates.md", "text/plain", "VAT is 19 %"),
+        Artifact("coding-0-code-0", "code", "main.py", "text/x-python", "print('older')"),
+        FORMER,
+        Artifact("coding-0-run-1", "run", "run of main.py", "application/json", "{}"),
+        Artifact("coding-1-verdict", "verdict", "verdict", "application/json", "{}"),
+        Artifact("result-0", "result", "coding", "text/plain", "The program and its output."),
+    )
+    outputs = await write(sandbox, model, context=context, inbox=(REVIEWED,), hop_index=2)
+    system, task, former, findings = model.requests[0].messages
+    assert (system.content, task.content) == (WRITE, "passage rates.md:\nVAT is 19 %\n\nPrint a sum.")
+    assert (former.role, former.content) == ("assistant", "```python\nprint('so', 2 + 3)\n```")
+    assert findings.role == "user" and "- line 1: wrong sum (5, not 4)" in findings.content
+    assert isinstance(outputs[-1], Result) and outputs[-1].outcome == "answered"
+    assert "wrong sum" not in text_of(outputs)
+
+
+async def test_a_huge_former_program_and_huge_findings_are_cut(sandbox: Sandbox) -> None:
+    model = ScriptedChatModel([GOOD])
+    findings = [{"severity": "major", "message": "m" * 9_999, "evidence": "e" * 9_999}] * 500
+    await write(
+        sandbox,
+        model,
+        context=(replace(FORMER, text="x = 1\n" * 40_000),),
+        inbox=(Message("m", "reviewer", "coder", {"kind": "review", "findings": findings}),),
+    )
+    assert len(model.requests[0].text) < 15_000
+
+
+async def test_findings_without_a_program_and_words_of_others_stand_with_the_task(sandbox: Sandbox) -> None:
+    model = ScriptedChatModel([GOOD])
+    await write(sandbox, model, inbox=(REVIEWED, Message("m2", "user", "coder", {"text": "Be brief."})))
+    content = model.requests[0].messages[1].content
+    assert content == "Print a sum.\n\nMessage of user: Be brief.\n- line 1: wrong sum (5, not 4)"
 
 
 @pytest.mark.parametrize(
