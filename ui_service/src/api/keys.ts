@@ -4,6 +4,8 @@ export const keys = {
   services: ["services"],
   mode: ["mode"],
   health: ["health"],
+  workflows: ["workflows"],
+  metrics: ["metrics"],
   runs: ["runs"],
   run: (runId: string) => ["run", runId],
   runSpans: (runId: string) => ["run", runId, "spans"],

@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Audit
+         * @description The audit log: acts on all runs, newest first.
+         */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check Audit
+         * @description Recompute the audit log's hash chain.
+         */
+        get: operations["check_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -108,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/route": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Recommend Route
+         * @description Which capability the router would recommend, without starting anything.
+         */
+        post: operations["recommend_route"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs": {
         parameters: {
             query?: never;
@@ -121,7 +181,31 @@ export interface paths {
          */
         get: operations["list_runs"];
         put?: never;
-        post?: never;
+        /**
+         * Start Run
+         * @description Start a run. It goes on when the caller leaves; follow it at `/api/runs/{run_id}/events`.
+         */
+        post: operations["start_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/prune": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prune Runs
+         * @description Delete finished runs with all that belongs to them, or say what that would be.
+         */
+        post: operations["prune_runs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -140,6 +224,66 @@ export interface paths {
          * @description A run as the agent has it now, or as it was reported last when the agent does not answer or know it.
          */
         get: operations["get_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/answers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Answer Question
+         * @description Answer a question which a run is waiting for. Each question is answered once.
+         */
+        post: operations["answer_question"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Run
+         * @description Stop a run and the calls it is waiting for; what was committed is kept.
+         */
+        post: operations["cancel_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Checkpoints
+         * @description A run's checkpoints, newest first.
+         */
+        get: operations["list_checkpoints"];
         put?: never;
         post?: never;
         delete?: never;
@@ -170,6 +314,114 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runs/{run_id}/forks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fork Run
+         * @description Start a new run, in a new thread, from a checkpoint.
+         */
+        post: operations["fork_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/interventions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Interventions
+         * @description Acts on a run, newest first.
+         */
+        get: operations["list_interventions"];
+        put?: never;
+        /**
+         * Intervene
+         * @description Act on a run: pause, resume, cancel, or change what it will do next. Recorded before it is done.
+         */
+        post: operations["intervene"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Messages
+         * @description A run's messages with what became of them, in the order they were sent.
+         */
+        get: operations["list_messages"];
+        put?: never;
+        /**
+         * Send Message
+         * @description Put a message into a role's mailbox; the role gets it on its next hop.
+         */
+        post: operations["send_message"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause Run
+         * @description Stop a run before its next hop.
+         */
+        post: operations["pause_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume Run
+         * @description Go on with a run that is paused, or whose process died, from its last committed step.
+         */
+        post: operations["resume_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs/{run_id}/spans": {
         parameters: {
             query?: never;
@@ -192,6 +444,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runs/{run_id}/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Update State
+         * @description Change state fields of a run that is paused or waits for input; returns the new checkpoint.
+         */
+        patch: operations["update_state"];
+        trace?: never;
+    };
     "/api/services": {
         parameters: {
             query?: never;
@@ -204,6 +476,86 @@ export interface paths {
          * @description All registered processes with their health.
          */
         get: operations["list_services"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/threads/{thread_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Thread
+         * @description A thread with its conversation and what of it is in the context.
+         */
+        get: operations["get_thread"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workflows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Workflows
+         * @description The workflows that a run can use.
+         */
+        get: operations["list_workflows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workflows/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check Workflow
+         * @description Check a workflow document without storing it.
+         */
+        post: operations["check_workflow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workflows/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Workflow
+         * @description One workflow with its document and diagram.
+         */
+        get: operations["get_workflow"];
         put?: never;
         post?: never;
         delete?: never;
@@ -249,6 +601,25 @@ export interface components {
             event: "a2a_message";
             /** Id */
             id: string;
+        };
+        /**
+         * Answer
+         * @description The answer to a run's question.
+         */
+        Answer: {
+            /**
+             * Answer
+             * @description It must fit the question's `response_schema`.
+             */
+            answer: unknown;
+            /** Question Id */
+            question_id: string;
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
         };
         /**
          * ArtifactMade
@@ -317,6 +688,34 @@ export interface components {
             text: string;
         };
         /**
+         * AuditCheck
+         * @description Whether the audit log is what was written.
+         */
+        AuditCheck: {
+            /** Entry Count */
+            entry_count: number;
+            /**
+             * First Broken Entry
+             * @description 0 when all entries fit their chain.
+             */
+            first_broken_entry: number;
+            /** Head Sha256 */
+            head_sha256: string;
+            /** Is Intact */
+            is_intact: boolean;
+        };
+        /**
+         * Cancel
+         * @description End the run.
+         */
+        Cancel: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "cancel";
+        };
+        /**
          * CandidateView
          * @description One service that could do it.
          */
@@ -335,6 +734,16 @@ export interface components {
             nearest_examples: string[];
             /** Service */
             service: string;
+        };
+        /**
+         * CheckpointList
+         * @description Checkpoints, newest first.
+         */
+        CheckpointList: {
+            /** Checkpoints */
+            checkpoints: components["schemas"]["CheckpointView"][];
+            /** Next Page Token */
+            next_page_token: string;
         };
         /**
          * CheckpointSaved
@@ -674,6 +1083,40 @@ export interface components {
             remedy: string;
         };
         /**
+         * ForceCapability
+         * @description The next decision must name this capability.
+         */
+        ForceCapability: {
+            /** Capability */
+            capability: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "force_capability";
+        };
+        /**
+         * Fork
+         * @description A run to start from a checkpoint.
+         */
+        Fork: {
+            /** Checkpoint Id */
+            checkpoint_id: string;
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
+            /**
+             * Updates
+             * @description State fields to change in the copy before it goes on.
+             */
+            updates?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * GatewayHealth
          * @description How the control plane is.
          */
@@ -879,6 +1322,89 @@ export interface components {
             type: "hop_started";
         };
         /**
+         * Intervene
+         * @description An act on a run.
+         */
+        Intervene: {
+            /** Action */
+            action: components["schemas"]["Pause"] | components["schemas"]["Resume"] | components["schemas"]["Cancel"] | components["schemas"]["SetState"] | components["schemas"]["ForceCapability"] | components["schemas"]["VetoCapability"] | components["schemas"]["SkipStep"] | components["schemas"]["SetRemainingHops"];
+            /**
+             * Actor
+             * @description Who acts.
+             */
+            actor: string;
+            /**
+             * Reason
+             * @description Why.
+             */
+            reason: string;
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
+        };
+        /**
+         * Intervened
+         * @description An act that was recorded, and the run as it is now.
+         */
+        Intervened: {
+            intervention: components["schemas"]["InterventionView"];
+            run: components["schemas"]["RunView"];
+        };
+        /**
+         * InterventionView
+         * @description One act, as it is recorded.
+         */
+        InterventionView: {
+            /** Action */
+            action: string;
+            /** Actor */
+            actor: string;
+            /** After */
+            after: {
+                [key: string]: unknown;
+            };
+            /**
+             * Apply Time
+             * @description When it took effect; None until the next step boundary.
+             */
+            apply_time: string | null;
+            /** Before */
+            before: {
+                [key: string]: unknown;
+            };
+            /** Create Time */
+            create_time: string | null;
+            /**
+             * Entry
+             * @description Position in the audit log, from 1.
+             */
+            entry: number;
+            /** Intervention Id */
+            intervention_id: string;
+            /** Reason */
+            reason: string;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Sha256
+             * @description Over this entry and the one before it.
+             */
+            sha256: string;
+        };
+        /**
+         * Interventions
+         * @description Acts, newest first.
+         */
+        Interventions: {
+            /** Interventions */
+            interventions: components["schemas"]["InterventionView"][];
+            /** Next Page Token */
+            next_page_token: string;
+        };
+        /**
          * LogList
          * @description Log records, newest first.
          */
@@ -926,6 +1452,50 @@ export interface components {
             time_unix_ms: number;
             /** Trace Id */
             trace_id: string;
+        };
+        /**
+         * MessageList
+         * @description Messages in the order they were sent.
+         */
+        MessageList: {
+            /** Messages */
+            messages: components["schemas"]["MessageView"][];
+            /** Next Page Token */
+            next_page_token: string;
+        };
+        /**
+         * MessageSend
+         * @description A message to put into the mailbox of a role.
+         */
+        MessageSend: {
+            /**
+             * Expire Time
+             * @description After this moment it goes to the dead letters instead of its recipient.
+             */
+            expire_time?: string | null;
+            /**
+             * In Reply To
+             * @default
+             */
+            in_reply_to: string;
+            /**
+             * Message Id
+             * @description Chosen by the sender; the same id is the same message, so that it can be sent again safely.
+             * @default
+             */
+            message_id: string;
+            /** Payload */
+            payload: {
+                [key: string]: unknown;
+            };
+            /** Recipient Role */
+            recipient_role: string;
+            /**
+             * Sender Role
+             * @description Who says it; empty means `user`.
+             * @default
+             */
+            sender_role: string;
         };
         /**
          * MessageSent
@@ -1075,6 +1645,17 @@ export interface components {
              * @enum {string}
              */
             set_mode: "shipping" | "debug";
+        };
+        /**
+         * Pause
+         * @description Stop the run before its next hop.
+         */
+        Pause: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "pause";
         };
         /**
          * ProcessHealth
@@ -1304,6 +1885,25 @@ export interface components {
             id: string;
         };
         /**
+         * Resume
+         * @description Let the run go on.
+         */
+        Resume: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "resume";
+        };
+        /**
+         * RouteQuery
+         * @description A question to route.
+         */
+        RouteQuery: {
+            /** Query */
+            query: string;
+        };
+        /**
          * RouteRecommended
          * @description The router recommended.
          */
@@ -1339,6 +1939,36 @@ export interface components {
              * @enum {string}
              */
             type: "route_recommended";
+        };
+        /**
+         * RunAction
+         * @description A wish to pause or resume a run.
+         */
+        RunAction: {
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
+        };
+        /**
+         * RunCancel
+         * @description A wish to cancel a run.
+         */
+        RunCancel: {
+            /**
+             * Message
+             * @description Why, for the run's events.
+             * @default
+             */
+            message: string;
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
         };
         /**
          * RunChangedSse
@@ -1405,6 +2035,28 @@ export interface components {
             runs: components["schemas"]["RunView"][];
         };
         /**
+         * RunPrune
+         * @description Which finished runs to delete.
+         */
+        RunPrune: {
+            /**
+             * Is Dry Run
+             * @description True to say what would be deleted and delete nothing.
+             */
+            is_dry_run: boolean;
+            /**
+             * Keep
+             * @description At least so many of the newest stay.
+             * @default 0
+             */
+            keep: number;
+            /**
+             * Older Than S
+             * @description Those that ended longer ago than this.
+             */
+            older_than_s: number;
+        };
+        /**
          * RunResumed
          * @description A new owner took the run up.
          */
@@ -1459,6 +2111,56 @@ export interface components {
         };
         /** @description An event of a run's stream: its lines `event`, `id` and `data`. */
         RunSse: components["schemas"]["RunEventSse"] | components["schemas"]["ResetSse"] | components["schemas"]["EndSse"];
+        /**
+         * RunStart
+         * @description A run to start.
+         */
+        RunStart: {
+            /** Effort */
+            effort?: ("low" | "medium" | "high") | null;
+            /** Query */
+            query: string;
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
+            /**
+             * Run Timeout S
+             * @description How long the run may take; without it the agent's default.
+             */
+            run_timeout_s?: number | null;
+            /**
+             * Tenant
+             * @default
+             */
+            tenant: string;
+            /**
+             * Thread Id
+             * @description The conversation to go on with; empty starts a new one.
+             * @default
+             */
+            thread_id: string;
+            /**
+             * Workflow
+             * @description Empty means `auto`.
+             * @default
+             */
+            workflow: string;
+        };
+        /**
+         * RunStarted
+         * @description A run that was started.
+         */
+        RunStarted: {
+            /**
+             * Is Replayed
+             * @description True when the request id was known, so that nothing new was started.
+             */
+            is_replayed: boolean;
+            run: components["schemas"]["RunView"];
+        };
         /**
          * RunView
          * @description One pass of a workflow over a thread.
@@ -1543,6 +2245,16 @@ export interface components {
             usage: components["schemas"]["UsageView"];
             /** Workflow */
             workflow: string;
+        };
+        /**
+         * RunsPruned
+         * @description What was deleted, or would be.
+         */
+        RunsPruned: {
+            /** Deleted Runs */
+            deleted_runs: number;
+            /** Freed Bytes */
+            freed_bytes: number;
         };
         /**
          * SeriesList
@@ -1664,6 +2376,47 @@ export interface components {
             tags: string[];
             /** Version */
             version: string;
+        };
+        /**
+         * SetRemainingHops
+         * @description Set how many hops may follow.
+         */
+        SetRemainingHops: {
+            /** Remaining Hops */
+            remaining_hops: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "set_remaining_hops";
+        };
+        /**
+         * SetState
+         * @description Set state fields; protected ones are refused.
+         */
+        SetState: {
+            /** State */
+            state: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "set_state";
+        };
+        /**
+         * SkipStep
+         * @description Skip a step.
+         */
+        SkipStep: {
+            /** Step */
+            step: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "skip_step";
         };
         /**
          * SpanEndedSse
@@ -1828,6 +2581,28 @@ export interface components {
             type: "state_changed";
         };
         /**
+         * StateUpdate
+         * @description Changes of state fields.
+         */
+        StateUpdate: {
+            /**
+             * Checkpoint Id
+             * @description The checkpoint that the changes were made for; refused when it is not the newest any more.
+             * @default
+             */
+            checkpoint_id: string;
+            /**
+             * Request Id
+             * @description Chosen by the caller, one for each wish, so that the request can be sent again safely
+             * @default
+             */
+            request_id: string;
+            /** Updates */
+            updates: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * TextProduced
          * @description A piece of text came.
          */
@@ -1881,6 +2656,27 @@ export interface components {
              * @enum {string}
              */
             type: "text_produced";
+        };
+        /**
+         * ThreadView
+         * @description A conversation.
+         */
+        ThreadView: {
+            /**
+             * Context Budget Tokens
+             * @description Tokens of the conversation that the next run's prompts may hold.
+             */
+            context_budget_tokens: number;
+            /** Create Time */
+            create_time: string | null;
+            /** Tenant */
+            tenant: string;
+            /** Thread Id */
+            thread_id: string;
+            /** Turns */
+            turns: components["schemas"]["TurnView"][];
+            /** Update Time */
+            update_time: string | null;
         };
         /**
          * ToolCalled
@@ -1975,6 +2771,29 @@ export interface components {
             type: "tool_returned";
         };
         /**
+         * TurnView
+         * @description One question and its answer.
+         */
+        TurnView: {
+            /** Answer */
+            answer: string;
+            /** Query */
+            query: string;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Summary
+             * @description What stands for the turn when it is summarized.
+             */
+            summary: string;
+            /**
+             * Treatment
+             * @description What the turn is in the context of the next run.
+             * @enum {string}
+             */
+            treatment: "unspecified" | "kept" | "summarized" | "dropped";
+        };
+        /**
          * UnknownEvent
          * @description An event of a newer agent; this control plane cannot read its payload.
          */
@@ -2033,6 +2852,110 @@ export interface components {
             /** Time To First Token Ms */
             time_to_first_token_ms: number | null;
         };
+        /**
+         * VetoCapability
+         * @description The next decision must not name this capability.
+         */
+        VetoCapability: {
+            /** Capability */
+            capability: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "veto_capability";
+        };
+        /**
+         * WorkflowCheck
+         * @description Whether a workflow document is good.
+         */
+        WorkflowCheck: {
+            /**
+             * Problems
+             * @description Empty when it is.
+             */
+            problems: components["schemas"]["WorkflowProblemView"][];
+            /** @description What the document describes, when it is good. */
+            workflow: components["schemas"]["WorkflowView"] | null;
+        };
+        /**
+         * WorkflowDocument
+         * @description A workflow document to check.
+         */
+        WorkflowDocument: {
+            /** Document */
+            document: string;
+            /**
+             * File Name
+             * @description For messages, and to tell YAML from TOML.
+             * @default
+             */
+            file_name: string;
+        };
+        /**
+         * WorkflowList
+         * @description Workflows.
+         */
+        WorkflowList: {
+            /** Next Page Token */
+            next_page_token: string;
+            /** Workflows */
+            workflows: components["schemas"]["WorkflowView"][];
+        };
+        /**
+         * WorkflowProblemView
+         * @description What is wrong with a workflow document.
+         */
+        WorkflowProblemView: {
+            /** Column */
+            column: number;
+            /**
+             * Line
+             * @description From 1; 0 when the problem has no place.
+             */
+            line: number;
+            /** Message */
+            message: string;
+            /**
+             * Path
+             * @description Dotted path in the document, such as `steps.review.max_cycles`.
+             */
+            path: string;
+        };
+        /**
+         * WorkflowView
+         * @description A workflow that a run can use.
+         */
+        WorkflowView: {
+            /** Description */
+            description: string;
+            /**
+             * Diagram
+             * @description The graph as Mermaid text.
+             */
+            diagram: string;
+            /**
+             * Document
+             * @description The document it was compiled from; empty for a graph defined in Python.
+             */
+            document: string;
+            /** Graph Digest */
+            graph_digest: string;
+            /**
+             * Max Cycles
+             * @description 0 when the workflow has no loop.
+             */
+            max_cycles: number;
+            /** Max Hops */
+            max_hops: number;
+            /** Name */
+            name: string;
+            /**
+             * Origin
+             * @description `shipped`, `user` or `python`.
+             */
+            origin: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -2041,10 +2964,14 @@ export interface components {
     pathItems: never;
 }
 export type A2aMessageSse = components['schemas']['A2aMessageSse'];
+export type Answer = components['schemas']['Answer'];
 export type ArtifactMade = components['schemas']['ArtifactMade'];
 export type ArtifactMadeEvent = components['schemas']['ArtifactMadeEvent'];
 export type ArtifactView = components['schemas']['ArtifactView'];
+export type AuditCheck = components['schemas']['AuditCheck'];
+export type Cancel = components['schemas']['Cancel'];
 export type CandidateView = components['schemas']['CandidateView'];
+export type CheckpointList = components['schemas']['CheckpointList'];
 export type CheckpointSaved = components['schemas']['CheckpointSaved'];
 export type CheckpointSavedEvent = components['schemas']['CheckpointSavedEvent'];
 export type CheckpointView = components['schemas']['CheckpointView'];
@@ -2062,6 +2989,8 @@ export type DecisionView = components['schemas']['DecisionView'];
 export type End = components['schemas']['End'];
 export type EndSse = components['schemas']['EndSse'];
 export type ErrorView = components['schemas']['ErrorView'];
+export type ForceCapability = components['schemas']['ForceCapability'];
+export type Fork = components['schemas']['Fork'];
 export type GatewayHealth = components['schemas']['GatewayHealth'];
 export type GuardianActed = components['schemas']['GuardianActed'];
 export type GuardianActedEvent = components['schemas']['GuardianActedEvent'];
@@ -2070,14 +2999,21 @@ export type HopEndedEvent = components['schemas']['HopEndedEvent'];
 export type HopSse = components['schemas']['HopSse'];
 export type HopStarted = components['schemas']['HopStarted'];
 export type HopStartedEvent = components['schemas']['HopStartedEvent'];
+export type Intervene = components['schemas']['Intervene'];
+export type Intervened = components['schemas']['Intervened'];
+export type InterventionView = components['schemas']['InterventionView'];
+export type Interventions = components['schemas']['Interventions'];
 export type LogList = components['schemas']['LogList'];
 export type LogView = components['schemas']['LogView'];
+export type MessageList = components['schemas']['MessageList'];
+export type MessageSend = components['schemas']['MessageSend'];
 export type MessageSent = components['schemas']['MessageSent'];
 export type MessageSentEvent = components['schemas']['MessageSentEvent'];
 export type MessageView = components['schemas']['MessageView'];
 export type ModeChangedSse = components['schemas']['ModeChangedSse'];
 export type ModeChoice = components['schemas']['ModeChoice'];
 export type ModeView = components['schemas']['ModeView'];
+export type Pause = components['schemas']['Pause'];
 export type ProcessHealth = components['schemas']['ProcessHealth'];
 export type QuestionAnswered = components['schemas']['QuestionAnswered'];
 export type QuestionAnsweredEvent = components['schemas']['QuestionAnsweredEvent'];
@@ -2089,21 +3025,32 @@ export type RecommendationView = components['schemas']['RecommendationView'];
 export type RegistryChangedSse = components['schemas']['RegistryChangedSse'];
 export type Reset = components['schemas']['Reset'];
 export type ResetSse = components['schemas']['ResetSse'];
+export type Resume = components['schemas']['Resume'];
+export type RouteQuery = components['schemas']['RouteQuery'];
 export type RouteRecommended = components['schemas']['RouteRecommended'];
 export type RouteRecommendedEvent = components['schemas']['RouteRecommendedEvent'];
+export type RunAction = components['schemas']['RunAction'];
+export type RunCancel = components['schemas']['RunCancel'];
 export type RunChangedSse = components['schemas']['RunChangedSse'];
 export type RunErrorView = components['schemas']['RunErrorView'];
 export type RunEventSse = components['schemas']['RunEventSse'];
 export type RunEventView = components['schemas']['RunEventView'];
 export type RunList = components['schemas']['RunList'];
+export type RunPrune = components['schemas']['RunPrune'];
 export type RunResumed = components['schemas']['RunResumed'];
 export type RunResumedEvent = components['schemas']['RunResumedEvent'];
 export type RunSse = components['schemas']['RunSse'];
+export type RunStart = components['schemas']['RunStart'];
+export type RunStarted = components['schemas']['RunStarted'];
 export type RunView = components['schemas']['RunView'];
+export type RunsPruned = components['schemas']['RunsPruned'];
 export type SeriesList = components['schemas']['SeriesList'];
 export type SeriesView = components['schemas']['SeriesView'];
 export type ServiceList = components['schemas']['ServiceList'];
 export type ServiceView = components['schemas']['ServiceView'];
+export type SetRemainingHops = components['schemas']['SetRemainingHops'];
+export type SetState = components['schemas']['SetState'];
+export type SkipStep = components['schemas']['SkipStep'];
 export type SpanEndedSse = components['schemas']['SpanEndedSse'];
 export type SpanEventView = components['schemas']['SpanEventView'];
 export type SpanLinkView = components['schemas']['SpanLinkView'];
@@ -2112,16 +3059,89 @@ export type SpanStartedSse = components['schemas']['SpanStartedSse'];
 export type SpanView = components['schemas']['SpanView'];
 export type StateChanged = components['schemas']['StateChanged'];
 export type StateChangedEvent = components['schemas']['StateChangedEvent'];
+export type StateUpdate = components['schemas']['StateUpdate'];
 export type TextProduced = components['schemas']['TextProduced'];
 export type TextProducedEvent = components['schemas']['TextProducedEvent'];
+export type ThreadView = components['schemas']['ThreadView'];
 export type ToolCalled = components['schemas']['ToolCalled'];
 export type ToolCalledEvent = components['schemas']['ToolCalledEvent'];
 export type ToolReturned = components['schemas']['ToolReturned'];
 export type ToolReturnedEvent = components['schemas']['ToolReturnedEvent'];
+export type TurnView = components['schemas']['TurnView'];
 export type UnknownEvent = components['schemas']['UnknownEvent'];
 export type UsageView = components['schemas']['UsageView'];
+export type VetoCapability = components['schemas']['VetoCapability'];
+export type WorkflowCheck = components['schemas']['WorkflowCheck'];
+export type WorkflowDocument = components['schemas']['WorkflowDocument'];
+export type WorkflowList = components['schemas']['WorkflowList'];
+export type WorkflowProblemView = components['schemas']['WorkflowProblemView'];
+export type WorkflowView = components['schemas']['WorkflowView'];
 export type $defs = Record<string, never>;
 export interface operations {
+    list_audit: {
+        parameters: {
+            query?: {
+                run_id?: string;
+                /** @description 0 means 50 */
+                page_size?: number;
+                /** @description From the page before */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Interventions"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    check_audit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditCheck"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     watch_events: {
         parameters: {
             query?: {
@@ -2326,6 +3346,39 @@ export interface operations {
             };
         };
     };
+    recommend_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteQuery"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecommendationView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     list_runs: {
         parameters: {
             query?: {
@@ -2337,7 +3390,10 @@ export interface operations {
                 state?: ("unspecified" | "pending" | "running" | "input_required" | "paused" | "succeeded" | "failed" | "cancelled" | "lost")[] | null;
                 thread_id?: string;
                 workflow?: string;
+                /** @description Only runs that called this capability */
+                service?: string;
                 tenant?: string;
+                /** @description Only runs whose query or answer contains it */
                 text?: string;
             };
             header?: never;
@@ -2353,6 +3409,72 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    start_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunStart"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunStarted"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    prune_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunPrune"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunsPruned"];
                 };
             };
             /** @description What went wrong */
@@ -2384,6 +3506,114 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    answer_question: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Answer"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    cancel_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunCancel"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_checkpoints: {
+        parameters: {
+            query?: {
+                /** @description True to get each checkpoint's state too */
+                has_state?: boolean;
+                /** @description 0 means 50 */
+                page_size?: number;
+                /** @description From the page before */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckpointList"];
                 };
             };
             /** @description What went wrong */
@@ -2434,6 +3664,253 @@ export interface operations {
             };
         };
     };
+    fork_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Fork"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_interventions: {
+        parameters: {
+            query?: {
+                /** @description 0 means 50 */
+                page_size?: number;
+                /** @description From the page before */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Interventions"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    intervene: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Intervene"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Intervened"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_messages: {
+        parameters: {
+            query?: {
+                /** @description 0 means 50 */
+                page_size?: number;
+                /** @description From the page before */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    send_message: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MessageSend"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    pause_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunAction"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    resume_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunAction"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     list_run_spans: {
         parameters: {
             query?: {
@@ -2470,6 +3947,41 @@ export interface operations {
             };
         };
     };
+    update_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StateUpdate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckpointView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     list_services: {
         parameters: {
             query?: never;
@@ -2486,6 +3998,135 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ServiceList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_thread: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                thread_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreadView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_workflows: {
+        parameters: {
+            query?: {
+                /** @description 0 means 50 */
+                page_size?: number;
+                /** @description From the page before */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkflowList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    check_workflow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkflowDocument"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkflowCheck"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_workflow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkflowView"];
                 };
             };
             /** @description What went wrong */

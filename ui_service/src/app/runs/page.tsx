@@ -1,9 +1,15 @@
 import type { Metadata } from "next";
+import { Suspense } from "react";
 
-import { PageHead } from "@/components/ui/Panel";
+import { SkeletonRows } from "@/components/ui/Skeleton";
+import { RunsPage } from "@/features/runs/RunsPage";
 
 export const metadata: Metadata = { title: "Runs" };
 
-export default function RunsPage() {
-  return <PageHead title="Runs" />;
+export default function Page() {
+  return (
+    <Suspense fallback={<SkeletonRows />}>
+      <RunsPage />
+    </Suspense>
+  );
 }

@@ -1,9 +1,7 @@
 import type { Metadata } from "next";
 
-import { PageHead } from "@/components/ui/Panel";
+import { ServicesPage } from "@/features/services/ServicesPage";
 
 export const metadata: Metadata = { title: "Services" };
 
-export default function ServicesPage() {
-  return <PageHead title="Services" />;
-}
+export default ServicesPage;
