@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=10)
 RETRY_S = 1.0
 CALL_TIMEOUT_S = 3.0
+SETTLE_S = 0.2
+"""How long a service that has given its lease back still takes calls: its callers hear of it meanwhile."""
 
 Health = Callable[[], tuple["control_v1.Health.State.ValueType", str]]
 
@@ -42,9 +44,10 @@ class Registration:
         descriptor: Descriptor,
         health: Health = serving,
         counters: Counters = dict,
+        in_flight: Callable[[], int] = int,
     ) -> None:
         self._control_address = control_address
-        self._health, self.counters = health, counters
+        self._health, self.counters, self._in_flight = health, counters, in_flight
         self._is_known_down = False
         self._request = control_v1.RegisterRequest(
             instance_id=instance_id,
@@ -97,6 +100,7 @@ class Registration:
             rss_bytes=used.rss_bytes,
             threads=used.threads,
             open_files=used.open_files,
+            in_flight=self._in_flight(),
         )
         health.event_loop_lag.FromTimedelta(timedelta(seconds=used.event_loop_lag_s))
         return health
@@ -108,6 +112,7 @@ class Registration:
                 request = control_v1.DeregisterRequest(instance_id=self._request.instance_id)
                 with peer_errors("control"):
                     await control_v1.RegistryServiceStub(channel).Deregister(request, timeout=1.0)
+            await asyncio.sleep(SETTLE_S)
         except WaystationError as error:
             logger.info("not deregistered: %s", error)
 

@@ -37,10 +37,10 @@ async def serve_capability(
 
     Without a `ledger` one is opened, in a file that has the tables of `schemas` too (`open_ledger`).
     """
-    descriptor = capability.descriptor
+    descriptor, servicer = capability.descriptor, CapabilityServicer(capability)
 
     def add_all(server: grpc.aio.Server) -> None:
-        capability_v1.add_CapabilityServiceServicer_to_server(CapabilityServicer(capability), server)
+        capability_v1.add_CapabilityServiceServicer_to_server(servicer, server)
         if add_servicers:
             add_servicers(server)
 
@@ -53,7 +53,16 @@ async def serve_capability(
         )
         address = f"{settings.advertise_host or settings.host}:{server.port}"
         registration = (
-            Registration(settings.control_address, instance_id, address, "capability", descriptor, health, counters)
+            Registration(
+                settings.control_address,
+                instance_id,
+                address,
+                "capability",
+                descriptor,
+                health,
+                counters,
+                lambda: servicer.in_flight,
+            )
             if settings.control_address
             else None
         )

@@ -23,6 +23,8 @@ class CapabilityServicer(capability_v1.CapabilityServiceServicer):
 
     def __init__(self, capability: Capability) -> None:
         self._capability = capability
+        self.in_flight = 0
+        """Calls being worked on."""
 
     async def Describe(
         self, request: capability_v1.DescribeRequest, context: _Context
@@ -39,6 +41,15 @@ class CapabilityServicer(capability_v1.CapabilityServiceServicer):
             raise InvalidInput(
                 f"The task has {size} bytes; 1 to {MAX_TASK_BYTES} are possible.", field="task", limit=MAX_TASK_BYTES
             )
+        self.in_flight += 1
+        try:
+            async with aclosing(cast(Any, self._respond(request))) as responses:
+                async for response in responses:
+                    yield response
+        finally:
+            self.in_flight -= 1
+
+    async def _respond(self, request: capability_v1.InvokeRequest) -> AsyncIterator[capability_v1.InvokeResponse]:
         call = current_call() or CallContext()
         outputs = self._capability.invoke(invocation_from_proto(request), call)
         has_ended = False

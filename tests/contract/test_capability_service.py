@@ -1,6 +1,7 @@
 """The capability contract over a real server: outputs, errors, ids and deadlines as they arrive."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -119,6 +120,25 @@ async def test_a_deadline_ends_the_call_and_releases_what_it_holds() -> None:
         with pytest.raises(DeadlineExceeded):
             await invoke(stub, "hang", timeout=0.2)
         await asyncio.wait_for(echo.is_closed.wait(), 2)
+
+
+async def test_calls_under_way_are_counted_until_they_end() -> None:
+    echo, counts = Echo(), []
+    servicer = CapabilityServicer(echo)
+
+    def add(server: grpc.aio.Server) -> None:
+        capability_v1.add_CapabilityServiceServicer_to_server(servicer, server)
+
+    async with RpcServer("127.0.0.1", 0, add, ()) as server, open_channel(server.address) as channel:
+        stub = capability_v1.CapabilityServiceStub(channel)
+        for task in ("hello", "refuse", "hang"):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                async for _ in stub.Invoke(capability_v1.InvokeRequest(task=task), timeout=0.5):
+                    counts.append(servicer.in_flight)
+        await asyncio.wait_for(echo.is_closed.wait(), 10)
+        while servicer.in_flight:
+            await asyncio.sleep(0)
+    assert counts and max(counts) == 1
 
 
 async def test_correlation_id_and_remaining_time_travel_with_the_call() -> None:

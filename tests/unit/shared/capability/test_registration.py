@@ -77,3 +77,10 @@ async def test_leaving_does_not_wait_for_a_control_plane_that_is_away() -> None:
 async def test_without_a_control_plane_nothing_happens() -> None:
     async with registered(None):
         pass
+
+
+async def test_a_heartbeat_says_how_many_calls_are_under_way() -> None:
+    registry = FakeRegistry()
+    async with served_registry(registry) as server, registered(registration(server.address, in_flight=lambda: 7)):
+        await registry.until(lambda: bool(registry.of(control_v1.HeartbeatRequest)))
+    assert registry.of(control_v1.HeartbeatRequest)[0].health.in_flight == 7
