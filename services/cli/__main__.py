@@ -16,6 +16,8 @@ COMMANDS = {
     "services": ("services.cli.services", "List the services that are registered."),
     "runs": ("services.cli.runs", "List, watch and steer runs."),
     "threads": ("services.cli.threads", "Show a conversation, and what of it the next run is told."),
+    "guardian": ("services.cli.guardian", "Pause, resume, cancel and override runs, with a reason on record."),
+    "audit": ("services.cli.audit", "Check the guardian's log."),
     "trace": ("services.cli.trace", "Draw what happened in a run on a time axis."),
     "obs": ("services.cli.obs", "Show and switch how much the mesh says of itself."),
     "backup": ("services.cli.backup", "Back up the agent's store, and restore it."),

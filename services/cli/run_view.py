@@ -52,6 +52,9 @@ class RunView:
             self._show_artifact(event.artifact_made.artifact)
         elif kind == "question_asked":
             self._line("question", event.question_asked.question.text, style="bold")
+        elif kind == "guardian_acted":
+            acted = event.guardian_acted
+            self._line("guardian", f"{acted.actor}: {acted.action} ({acted.reason})", style="yellow")
         elif kind == "cycle_changed":
             self._line("cycle", f"{event.cycle_changed.current_cycle} of {event.cycle_changed.max_cycles}")
         elif kind == "run_resumed":

@@ -99,6 +99,7 @@ def act_to_proto(act: Act) -> agent_v1.Intervention:
         create_time=_timestamp(act.time_ns),
         entry=act.entry,
         sha256=act.sha256,
+        outcome=effect.outcome if effect else "open",
     )
     if effect and effect.outcome == "applied":
         message.apply_time.CopyFrom(_timestamp(effect.time_ns))

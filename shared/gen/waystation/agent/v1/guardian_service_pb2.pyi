@@ -290,6 +290,7 @@ class Intervention(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     intervention_id: _builtins.str
     run_id: _builtins.str
     actor: _builtins.str
@@ -299,6 +300,10 @@ class Intervention(_message.Message):
     """Position in the audit log, from 1."""
     sha256: _builtins.str
     """SHA-256 over this entry and the one before it, lower-case hex."""
+    outcome: _builtins.str
+    """What became of it: "open" until the next step boundary, then "applied"; or "superseded" by a later act, "lapsed"
+    because the run ended first, "failed".
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -323,10 +328,11 @@ class Intervention(_message.Message):
         after: _struct_pb2.Struct | None = ...,
         entry: _builtins.int = ...,
         sha256: _builtins.str = ...,
+        outcome: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "apply_time", b"apply_time", "before", b"before", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "apply_time", b"apply_time", "before", b"before", "create_time", b"create_time", "entry", b"entry", "intervention_id", b"intervention_id", "reason", b"reason", "run_id", b"run_id", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "after", b"after", "apply_time", b"apply_time", "before", b"before", "create_time", b"create_time", "entry", b"entry", "intervention_id", b"intervention_id", "outcome", b"outcome", "reason", b"reason", "run_id", b"run_id", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
