@@ -21,6 +21,8 @@ from services.agent.guardian.boundary import GuardianBoundary
 from services.agent.guardian.guardian import Guardian
 from services.agent.guardian.servicer import GuardianServicer
 from services.agent.guardian.store import GuardianStore
+from services.agent.mailbox.mailbox import Mailbox
+from services.agent.mailbox.roles import service_roles
 from services.agent.outbox import Outbox
 from services.agent.outbox_store import OutboxStore, store_id
 from services.agent.peer_directory import PeerDirectory
@@ -36,6 +38,7 @@ from services.agent.run_store import RunStore
 from services.agent.runs import Runs
 from services.agent.servicer import AgentServicer, auto_workflow
 from services.agent.settings import AgentSettings
+from services.agent.step import StepBoundary
 from shared.capability import Descriptor
 from shared.capability.registration import Registration, registered
 from shared.capability.service import Effort
@@ -136,15 +139,17 @@ async def _build(
     stack.push_async_callback(peers.close)
     live_router = LiveRouter(router, directory.services)
     chat_models = _chat_models(settings, key, Ledger(storage.database), stack)
-    ports = Ports(live_router, directory, peers, storage.events, chat_models)
+    mailbox = Mailbox(storage.database, storage.events, lambda run: service_roles(directory.services()))
+    ports = Ports(live_router, directory, peers, storage.events, mailbox, chat_models)
     limits = Limits(
         Thresholds(settings.policy_confidence, settings.safe_confidence),
         settings.arbitrate_timeout_s,
         settings.hop_timeout_s,
         settings.respond_timeout_s,
+        settings.context_budget_tokens,
     )
     acts = GuardianStore(storage.database)
-    boundaries = [GuardianBoundary(acts, storage.events, settings.max_hops)]
+    boundaries: list[StepBoundary] = [GuardianBoundary(acts, storage.events, settings.max_hops), mailbox]
     graph = build_graph(ports, limits, Saver(storage.database), boundaries)
     outbox = storage.outbox
     retention = RunRetention(storage.database, outbox.note_deletions) if outbox else RunRetention(storage.database)
@@ -152,7 +157,7 @@ async def _build(
     guardian = Guardian(acts, runs, storage.events, directory, steps_of, settings.max_hops)
     workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
     # what is abstract here is not built yet, and answers NOT_BUILT
-    return runs, AgentServicer(runs, live_router, workflow), guardian  # type: ignore[abstract]
+    return runs, AgentServicer(runs, live_router, workflow, mailbox), guardian  # type: ignore[abstract]
 
 
 def _chat_models(settings: AgentSettings, key: str, ledger: Ledger, stack: AsyncExitStack) -> dict[Effort, ChatModel]:

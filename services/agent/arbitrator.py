@@ -11,6 +11,7 @@ from services.agent.state import Decision, RunState, has_answered, remaining_hop
 from shared.capability import Descriptor
 from shared.errors import ModelNonsense, WaystationError
 from shared.models.chat import ChatMessage, ChatModel, ChatUsage
+from shared.pb import common_v1
 
 MAX_DECISION_TOKENS = 120
 TRIES = 2
@@ -44,13 +45,18 @@ class Thresholds:
 
 
 async def arbitrate(
-    state: RunState, services: Sequence[Descriptor], model: ChatModel, thresholds: Thresholds, timeout_s: float
+    state: RunState,
+    services: Sequence[Descriptor],
+    model: ChatModel,
+    thresholds: Thresholds,
+    timeout_s: float,
+    mail: Sequence[common_v1.A2aMessage] = (),
 ) -> Arbitration:
     """Decide. A model that fails or answers nonsense twice is replaced by the fallback; this never raises for it."""
     ruled = decide_by_policy(state, services, thresholds)
     if ruled:
         return Arbitration(ruled)
-    messages = arbitrate_messages(state, services)
+    messages = arbitrate_messages(state, services, mail)
     open_services = [item.name for item in services if not has_served(state, item.name)]
     # a confident router knows what is wanted, and after a result it is too late to ask
     may_ask = not state["hops"] and state["recommendation"]["confidence"] < thresholds.policy_confidence

@@ -12,7 +12,8 @@ import apsw
 from services.agent.checkpoint import ownership
 from services.agent.checkpoint.rows import head_of
 from services.agent.guardian import effects
-from services.agent.run_rows import is_live, load_run, opened_event, save_run
+from services.agent.mailbox import rows
+from services.agent.run_rows import is_finished, is_live, load_run, opened_event, save_run
 from shared.errors import AlreadyExists, NotFound, StorageUnavailable, ThreadBusy, WrongState
 from shared.pb import agent_v1
 
@@ -132,11 +133,15 @@ def keep_event(
             run_id=event.run_id,
         )
     effects.note_event(connection, event)
+    if event.HasField("message_sent"):
+        rows.note_told(connection, event.run_id, event.message_sent.message.message_id)
 
 
 def keep_run(connection: apsw.Connection, run: agent_v1.Run) -> None:
     """Store a run as it is now; one that waits or has ended is given out of custody."""
     save_run(connection, run)
+    if is_finished(run):
+        rows.close(connection, run.run_id, time.time_ns())
     if not is_live(run):
         effects.note_rest(connection, run)
         connection.execute("UPDATE runs SET wants_pause = 0 WHERE run_id = ?", (run.run_id,))

@@ -32,6 +32,8 @@ class Limits:
     arbitrate_timeout_s: float
     hop_timeout_s: float
     respond_timeout_s: float
+    context_budget_tokens: int = 600
+    """Of a thread's conversation, what the next run is told."""
 
 
 def build_graph(
@@ -48,7 +50,7 @@ def build_graph(
     add("decide_next", decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s))
     add("call_capability", call_capability(ports, call))
     add("settle_doubt", settle_doubt(ports, {call.name: call}))
-    add("respond", respond(ports, limits.respond_timeout_s))
+    add("respond", respond(ports, limits.respond_timeout_s, limits.context_budget_tokens))
     graph.add_edge(START, "recommend_route")
     graph.add_edge("recommend_route", "decide_next")
     graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])

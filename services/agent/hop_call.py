@@ -10,11 +10,23 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
+from services.agent.mailbox.delivery import MESSAGE_COUNT, RECIPIENT_ROLE, Delivery, Recipient
+from services.agent.mailbox.limits import MAX_SENT
 from services.agent.ports import HopTask, Moved, Ports
 from services.agent.run_error import error_to_proto
 from services.agent.spans import run_span
 from services.agent.state import Hop, RunContext
-from shared.capability import Artifact, Citation, Output, Result, TextDelta, ToolCall, ToolResult, Usage
+from shared.capability import (
+    Artifact,
+    Citation,
+    OutgoingMessage,
+    Output,
+    Result,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from shared.capability.wire import output_to_proto
 from shared.errors import IdempotencyMismatch, InDoubt, PeerProtocol, WaystationError
 from shared.pb import agent_v1, common_v1
@@ -31,6 +43,8 @@ class HopCall:
         self._result: Result | None = None
         self._artifacts: list[Artifact] = []
         self._citations: list[Citation] = []
+        self._outgoing: list[OutgoingMessage] = []
+        self._mail_position = 0
         self._usage = common_v1.Usage()
 
     def give_up(self, error: WaystationError) -> Hop:
@@ -56,6 +70,7 @@ class HopCall:
                 error = failure
                 span.set_attribute(attributes.ERROR_REASON, failure.reason)
                 span.set_status(trace.StatusCode.ERROR, failure.message)
+            await self._send(error)
             hop = self._finish(error)
             record_hop(span, self._task.text, hop["text"] or hop["message"])
             span.set_attributes(
@@ -91,7 +106,10 @@ class HopCall:
         """
         # where an earlier attempt of the call may have gone, there is the record of it
         begun_at = self._run_context.open_addresses.get(self._task.hop_index) if self._task.may_have_run else None
+        # submitted together, they share a commit
+        delivering = self._ports.mail.deliver(self._as_recipient, self._task.earlier)
         await self._place(begun_at or self._ports.directory.address_of(self._capability))
+        self._take_mail(await asyncio.wrap_future(delivering))
 
     async def _place(self, address: str) -> None:
         """Store where the call goes, which a hop may tell more than once before its call is sent."""
@@ -105,6 +123,23 @@ class HopCall:
             idempotency_key=self._task.idempotency_key,
         )
         await asyncio.wrap_future(self._ports.events.emit(self._run_context.run_id, started))
+
+    def _take_mail(self, delivery: Delivery) -> None:
+        self._mail_position = delivery.position
+        self._task = dataclasses.replace(self._task, inbox=tuple(delivery.messages))
+        if delivery.messages:
+            told: dict[str, AttributeValue] = {RECIPIENT_ROLE: self._role, MESSAGE_COUNT: len(delivery.messages)}
+            with run_span(attributes.SPAN_A2A_DELIVER, self._run_context, told):
+                pass  # what takes time is the hop
+
+    async def _send(self, error: WaystationError | None) -> None:
+        """Store what it has sent, before the checkpoint that makes it count."""
+        failure = f"the hop that sent it failed: {error.reason}" if error else ""
+        await self._ports.mail.keep_sent(self._as_recipient, self._run_context, self._outgoing, failure)
+
+    @property
+    def _as_recipient(self) -> Recipient:
+        return Recipient(self._run_context.run_id, self._role, self._task.hop_index, self._task.idempotency_key)
 
     async def _call(self) -> None:
         outputs: Any = self._ports.capabilities.invoke(self._capability, self._task, self._run_context)
@@ -140,6 +175,10 @@ class HopCall:
                         is_error=output.is_error,
                     )
                 )
+            case OutgoingMessage():
+                self._outgoing.append(output)
+                if len(self._outgoing) > MAX_SENT:
+                    raise PeerProtocol(f"{self._capability} sent more than {MAX_SENT} messages.", limit=MAX_SENT)
             case Artifact():
                 self._artifacts.append(output)
                 self._emit(agent_v1.ArtifactMade(hop_index=index, artifact=output_to_proto(output).artifact))
@@ -167,6 +206,7 @@ class HopCall:
             message=str(error) if error else "",
             artifacts=[dataclasses.asdict(artifact) for artifact in self._artifacts],
             citations=[dataclasses.asdict(citation) for citation in self._citations],
+            mail_position=0 if error else self._mail_position,
         )
 
     @property

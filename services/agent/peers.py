@@ -164,6 +164,7 @@ def _request(task: HopTask, run_context: RunContext) -> capability_v1.InvokeRequ
         ),
         role=task.role,
         task=task.text,
+        inbox=task.inbox,
         context=[artifact_to_proto(item) for item in task.context],
         budget=common_v1.Budget(remaining_hops=task.remaining_hops),
         effort=EFFORTS[task.effort],

@@ -8,10 +8,12 @@ from typing import Protocol
 from google.protobuf.message import Message
 from langgraph.runtime import Runtime
 
-from services.agent.state import Recommendation, RunContext, RunState
-from shared.capability import Artifact, Descriptor, Output
+from services.agent.mailbox.delivery import Delivery, Recipient
+from services.agent.state import Hop, Recommendation, RunContext, RunState
+from shared.capability import Artifact, Descriptor, OutgoingMessage, Output
 from shared.capability.service import Effort
 from shared.models.chat import ChatModel
+from shared.pb import common_v1
 
 
 class Node(Protocol):
@@ -80,12 +82,33 @@ class HopTask:
     """The role to act in; empty for the service's only or first one."""
     remaining_cycles: int = 0
     context: tuple[Artifact, ...] = ()
+    earlier: tuple[Hop, ...] = ()
+    """The hops before it."""
+    inbox: tuple[common_v1.A2aMessage, ...] = ()
     address: str = ""
     """Where the call was said to go; one that may have been made before goes nowhere else without being asked."""
     may_have_run: bool = False
     """Whether an earlier attempt may have made this call already."""
     repeats_in_doubt: bool = False
     """Whether somebody decided that an attempt in doubt is made again."""
+
+
+class Mail(Protocol):
+    """Takes and hands out the messages between roles."""
+
+    def deliver(self, recipient: Recipient, hops: Sequence[Hop]) -> "Future[Delivery]":
+        """Give a hop that is about to be made the messages for its role; `hops` are those before it."""
+        ...
+
+    async def keep_sent(
+        self, sender: Recipient, run_context: RunContext, outgoing: Sequence[OutgoingMessage], failure: str = ""
+    ) -> None:
+        """Store what a hop has sent; with a `failure`, as dead letters."""
+        ...
+
+    def recent(self, run_id: str, limit: int) -> Sequence[common_v1.A2aMessage]:
+        """The run's last messages, oldest first."""
+        ...
 
 
 class Events(Protocol):
@@ -112,4 +135,5 @@ class Ports:
     directory: Directory
     capabilities: Capabilities
     events: Events
+    mail: Mail
     chat_models: Mapping[Effort, ChatModel]

@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.agent.state import Hop, Recommendation, RunState, Turn, remaining_hops
+from services.agent.threads.conversation import is_kept, told
 from shared.capability import Descriptor
+from shared.capability.wire import json_value
 from shared.models.chat import ChatMessage
+from shared.pb import common_v1
 
 MAX_TURNS = 4
 MAX_TURN_CHARS = 300
 MAX_RESULT_CHARS = 400
+MAX_MESSAGES = 4
+MAX_MESSAGE_CHARS = 200
 
 ANSWER_NOW = "answer_now"
 ASK_USER = "ask_user"
@@ -49,13 +54,16 @@ def decision_schema(names: Sequence[str], may_ask: bool) -> dict[str, Any]:
     }
 
 
-def arbitrate_messages(state: RunState, services: Sequence[Descriptor]) -> list[ChatMessage]:
-    """The arbitrator's prompt: services, an example of each step, conversation, request, router, results, hops."""
+def arbitrate_messages(
+    state: RunState, services: Sequence[Descriptor], mail: Sequence[common_v1.A2aMessage] = ()
+) -> list[ChatMessage]:
+    """The prompt: services, an example of each step, conversation, request, router, results, messages, hops."""
     listed = "\n".join(f"- {service.name}: {service.description}" for service in services) or "- none"
     parts = [
         *_conversation(state.get("conversation", [])),
         _asked(state["query"], state["recommendation"]),
         *(_result(index, hop) for index, hop in enumerate(state["hops"], 1)),
+        *map(_message, mail[-MAX_MESSAGES:]),
         f"Remaining hops: {remaining_hops(state)}",
     ]
     if state["hops"]:
@@ -107,12 +115,12 @@ def _asked(query: str, recommendation: Recommendation) -> str:
 def answer_messages(state: RunState, services: Sequence[Descriptor]) -> list[ChatMessage]:
     """The prompt for an answer without a hop, or after hops that failed."""
     names = ", ".join(service.name for service in services) or "none at the moment"
-    messages = [ChatMessage("system", ANSWER.format(services=names))]
-    for turn in state.get("conversation", [])[-MAX_TURNS:]:
-        messages += [
-            ChatMessage("user", turn["query"][:MAX_TURN_CHARS]),
-            ChatMessage("assistant", turn["answer"][:MAX_TURN_CHARS]),
-        ]
+    turns = state.get("conversation", [])
+    lines = [turn["summary"] for turn in turns if not is_kept(turn)]
+    earlier = "\nEarlier in this conversation:\n" + "\n".join(lines) if lines else ""
+    messages = [ChatMessage("system", ANSWER.format(services=names) + earlier)]
+    for turn in filter(is_kept, turns):
+        messages += [ChatMessage("user", turn["query"]), ChatMessage("assistant", turn["answer"])]
     return [*messages, ChatMessage("user", state["query"])]
 
 
@@ -123,12 +131,15 @@ def compose_messages(query: str, hops: Sequence[Hop]) -> list[ChatMessage]:
 
 
 def _conversation(turns: Sequence[Turn]) -> list[str]:
-    return [
-        f"Earlier: {turn['query'][:MAX_TURN_CHARS]} -> {turn['answer'][:MAX_TURN_CHARS]}" for turn in turns[-MAX_TURNS:]
-    ]
+    return [f"Earlier: {told(turn, MAX_TURN_CHARS)}" for turn in turns[-MAX_TURNS:]]
 
 
 def _result(number: int, hop: Hop) -> str:
     if hop["error"]:
         return f"Result {number}, {hop['capability']} failed: {hop['message'][:MAX_RESULT_CHARS]}"
     return f"Result {number}, {hop['capability']} ({hop['outcome']}): {hop['text'][:MAX_RESULT_CHARS]}"
+
+
+def _message(message: common_v1.A2aMessage) -> str:
+    payload = json.dumps(json_value(message.payload), ensure_ascii=False)
+    return f"Message from {message.sender_role} to {message.recipient_role}: {payload[:MAX_MESSAGE_CHARS]}"

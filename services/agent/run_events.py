@@ -79,6 +79,10 @@ class RunEvents:
         self._has_opened.set()
         self._has_opened = asyncio.Event()
 
+    def is_open(self, run_id: str) -> bool:
+        """Whether events of the run are taken here."""
+        return run_id in self._logs
+
     def emit(self, run_id: str, payload: Message) -> "Future[None]":
         """Number, store and publish a payload of `RunEvent`; the future is done when it is stored."""
         log = self._logs[run_id]

@@ -8,6 +8,7 @@ from typing import Any
 import apsw
 
 from services.agent.checkpoint import retention
+from services.agent.mailbox import rows
 from services.agent.outbox_store import note_deletions
 from services.agent.run_rows import FINISHED
 from shared.storage.database import Database
@@ -72,6 +73,7 @@ def _delete(connection: apsw.Connection, run_ids: Sequence[str]) -> None:
         threads.add(connection.execute("SELECT thread_id FROM runs WHERE run_id = ?", (run_id,)).get)
         for table in ("events", "answers", "runs"):
             connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+    rows.delete(connection, run_ids)
     note_deletions(connection, run_ids)
     for thread_id in threads:
         if thread_id and not connection.execute("SELECT 1 FROM runs WHERE thread_id = ? LIMIT 1", (thread_id,)).get:

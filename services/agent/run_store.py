@@ -13,7 +13,10 @@ from services.agent.checkpoint import ownership
 from services.agent.checkpoint.rows import head_of
 from services.agent.custody import Custodian, RunRecord
 from services.agent.guardian import effects
+from services.agent.mailbox import rows as mail_rows
+from services.agent.mailbox.delivery import place_of
 from services.agent.run_rows import damaged, load_run, opened_event, opened_run
+from services.agent.state import Hop
 from shared.errors import StorageCorrupt
 from shared.pb import agent_v1
 from shared.storage.database import Database
@@ -142,6 +145,11 @@ class RunStore:
             if (event.run_id, event.sequence) != (run_id, expected):
                 raise damaged(f"Event {expected} of run {run_id}")
         return events
+
+    async def copy_messages(self, run_id: str, into: str, hops: Sequence[Hop], until_ns: int) -> None:
+        """Give a fork the messages of its run as they were with these hops, at a moment."""
+        place = place_of(hops)
+        await self._database.write(lambda connection: mail_rows.copy(connection, run_id, into, place, until_ns))
 
     async def keep_shape(self, digest: str, shape: str) -> None:
         """Remember the shape of a graph."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from opentelemetry import trace
@@ -22,6 +22,8 @@ from services.agent.run_rows import LIVE, WAITING, is_finished, is_live
 from services.agent.run_store import RunFilter, RunStore
 from services.agent.settings import AgentSettings
 from services.agent.state_edit import checked_updates
+from services.agent.threads.turns import Turns
+from services.agent.threads.view import thread_to_proto
 from shared.capability.wire import EFFORTS
 from shared.errors import (
     AlreadyExists,
@@ -31,6 +33,7 @@ from shared.errors import (
     LimitExceeded,
     NotFound,
     StaleEpoch,
+    ThreadBusy,
     WaystationError,
 )
 from shared.pb import agent_v1
@@ -38,6 +41,7 @@ from shared.pb import agent_v1
 logger = logging.getLogger(__name__)
 
 PRUNE_INTERVAL_S = 3600.0
+QUEUE_POLL_S = 0.5
 
 Snapshot = Any
 """LangGraph's `StateSnapshot`."""
@@ -63,6 +67,7 @@ class Runs:
         self._settings, self._check_store, self._expect = settings, admit, expect
         self._driver = RunDriver(graph, store, events, settings)
         self.recovery = Recovery(self._driver, store, settings, admit)
+        self._turns = Turns(settings.max_queued_runs)
         self._is_draining = False
 
     @property
@@ -83,12 +88,27 @@ class Runs:
     async def start(self, request: RunRequest, correlation_id: str) -> tuple[agent_v1.Run, bool]:
         """Store a run and set it going; the flag says that the request id was known.
 
-        Raises `InvalidInput`, `UnknownWorkflow`, `NotFound` (thread), `ThreadBusy`, `LimitExceeded`, `Draining`,
+        When the settings say so, it waits for its turn on the thread as long as the caller does. Raises
+        `InvalidInput`, `UnknownWorkflow`, `NotFound` (thread), `ThreadBusy`, `LimitExceeded`, `Draining`,
         `StorageUnavailable`, or `AlreadyExists` (the request id belongs to another request). Nothing is stored then.
         """
         check_request(request)
         self._expect(request.query)
+        if request.thread_id and self._settings.thread_policy == "queue":
+            async with self._turns.turn(request.thread_id):
+                return await self._begin_when_free(request, correlation_id)
         return await self._begin(self._new_run(request, correlation_id), is_new_thread=not request.thread_id)
+
+    async def _begin_when_free(self, request: RunRequest, correlation_id: str) -> tuple[agent_v1.Run, bool]:
+        while True:
+            try:
+                return await self._begin(self._new_run(request, correlation_id), is_new_thread=False)
+            except ThreadBusy as busy:
+                # a run that is paused, or waits for an answer, is not under way here, and nobody tells when it ends
+                if not busy.metadata.get("run_id") or not self._driver.has(busy.metadata["run_id"]):
+                    await asyncio.sleep(QUEUE_POLL_S)
+                else:
+                    await self._driver.finished(busy.metadata["run_id"], QUEUE_POLL_S)
 
     async def _begin(self, run: agent_v1.Run, is_new_thread: bool, cause: Cause = "") -> tuple[agent_v1.Run, bool]:
         self._check_room()
@@ -250,6 +270,8 @@ class Runs:
         if known:
             return known
         await self._plant(run, found, checked)
+        made_ns = int(datetime.fromisoformat(found.checkpoint["ts"]).timestamp() * 1e9)
+        await self._store.copy_messages(run_id, run.run_id, present.get("hops", ()), made_ns)
         begun, _ = await self._begin(run, is_new_thread=True, cause="fork")
         return begun
 
@@ -320,12 +342,15 @@ class Runs:
         """See `RunStore.page`."""
         return await self._store.page(wanted, limit)
 
-    async def thread(self, thread_id: str) -> Sequence[agent_v1.Run]:
-        """The runs of a thread, oldest first. Raises `NotFound`."""
+    async def thread(self, thread_id: str) -> agent_v1.Thread:
+        """A thread with its turns. Raises `NotFound`."""
         runs = await self._store.thread(thread_id)
         if not runs:
             raise NotFound(f"There is no thread {thread_id!r}.", thread_id=thread_id)
-        return runs
+        saver: Any = self._graph.checkpointer
+        found = await saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+        conversation = found.checkpoint["channel_values"].get("conversation", []) if found else []
+        return thread_to_proto(runs, conversation, self._settings.context_budget_tokens)
 
     def watch(self, run_id: str, after_sequence: int) -> AsyncIterator[agent_v1.RunEvent]:
         """See `RunEvents.watch`."""

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry import trace
 
 from services.agent.graph import AUTO, AUTO_DESCRIPTION
+from services.agent.mailbox.mailbox import Mailbox
 from services.agent.nodes.recommend_route import recommendation_to_proto
 from services.agent.ports import Router
 from services.agent.run_request import RunRequest, check_request
@@ -32,8 +33,8 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class AgentServicer(agent_v1.AgentServiceServicer):
     """Runs over gRPC."""
 
-    def __init__(self, runs: Runs, router: Router, workflow: agent_v1.Workflow) -> None:
-        self._runs, self._router, self._workflow = runs, router, workflow
+    def __init__(self, runs: Runs, router: Router, workflow: agent_v1.Workflow, mailbox: Mailbox) -> None:
+        self._runs, self._router, self._workflow, self._mailbox = runs, router, workflow, mailbox
 
     async def StartRun(self, request: agent_v1.StartRunRequest, context: _Context) -> agent_v1.StartRunResponse:
         """See the contract."""
@@ -151,23 +152,25 @@ class AgentServicer(agent_v1.AgentServiceServicer):
 
     async def GetThread(self, request: agent_v1.GetThreadRequest, context: _Context) -> agent_v1.GetThreadResponse:
         """See the contract."""
-        runs = await self._runs.thread(request.thread_id)
-        thread = agent_v1.Thread(
-            thread_id=request.thread_id,
-            tenant=runs[0].tenant,
-            create_time=runs[0].create_time,
-            update_time=runs[-1].update_time,
-            turns=[
-                agent_v1.Thread.Turn(
-                    run_id=run.run_id,
-                    query=run.query,
-                    answer=run.answer,
-                    treatment=agent_v1.Thread.TREATMENT_KEPT if run.answer else agent_v1.Thread.TREATMENT_DROPPED,
-                )
-                for run in runs
-            ],
-        )
-        return agent_v1.GetThreadResponse(thread=thread)
+        return agent_v1.GetThreadResponse(thread=await self._runs.thread(request.thread_id))
+
+    async def SendMessage(
+        self, request: agent_v1.SendMessageRequest, context: _Context
+    ) -> agent_v1.SendMessageResponse:
+        """See the contract."""
+        call_context = current_call() or CallContext()
+        message = await self._mailbox.send(request.run_id, request.message, call_context.correlation_id)
+        return agent_v1.SendMessageResponse(message=message)
+
+    async def ListMessages(
+        self, request: agent_v1.ListMessagesRequest, context: _Context
+    ) -> agent_v1.ListMessagesResponse:
+        """See the contract."""
+        if request.page_token and not request.page_token.isdecimal():
+            raise InvalidInput("page_token is none of ours.", field="page_token")
+        after = int(request.page_token or 0)
+        messages, end = await self._mailbox.page(request.run_id, after, page_size(request.page_size))
+        return agent_v1.ListMessagesResponse(messages=messages, next_page_token=str(end) if end else "")
 
     async def RecommendRoute(
         self, request: agent_v1.RecommendRouteRequest, context: _Context

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
 # pydantic reads these types when a person edits a state, and on Python 3.11 only in this form
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from shared.capability.service import Effort
 
@@ -66,6 +66,8 @@ class Hop(TypedDict):
     message: str
     artifacts: list[dict[str, object]]
     citations: list[dict[str, object]]
+    mail_position: int
+    """Up to which of the run's messages its role has been given its own."""
 
 
 class Doubt(TypedDict):
@@ -81,10 +83,14 @@ class Doubt(TypedDict):
 
 
 class Turn(TypedDict):
-    """A question of the thread and its answer."""
+    """A question of the thread and its answer, as the thread remembers them (`services/agent/threads`)."""
 
+    run_id: NotRequired[str]
     query: str
     answer: str
+    treatment: NotRequired[Literal["kept", "summarized"]]
+    summary: NotRequired[str]
+    """What stands for a turn that is summarized; its query and answer are empty then."""
 
 
 def add_hops(hops: list[Hop], more: list[Hop]) -> list[Hop]:

@@ -131,6 +131,43 @@ async def test_a_thread_remembers_and_takes_one_run_at_a_time(tmp_path: Path) ->
         await made.finish("and now?", thread_id=first.thread_id, effort=common_v1.EFFORT_LOW)
         thread = (await made.stub.GetThread(agent_v1.GetThreadRequest(thread_id=first.thread_id))).thread
     assert [turn.query for turn in thread.turns] == ["sort it", "and now?"]
+    assert [turn.treatment for turn in thread.turns] == [agent_v1.Thread.TREATMENT_KEPT] * 2
+    assert thread.context_budget_tokens == 600
+    (told,) = [item for item in made.service.calls[-1].context if item.kind == "conversation"]
+    assert told.text == "sort it -> It is sorted."
+
+
+async def test_a_long_thread_is_told_within_its_budget(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        first = await made.finish("question 0 " + "and more " * 60, effort=common_v1.EFFORT_LOW)
+        for number in range(1, 8):
+            query = f"question {number} " + "and more " * 60
+            await made.finish(query, thread_id=first.thread_id, effort=common_v1.EFFORT_LOW)
+        thread = (await made.stub.GetThread(agent_v1.GetThreadRequest(thread_id=first.thread_id))).thread
+        treatments = [turn.treatment for turn in thread.turns]
+    kept, summarized = agent_v1.Thread.TREATMENT_KEPT, agent_v1.Thread.TREATMENT_SUMMARIZED
+    assert treatments == sorted(treatments, reverse=True)
+    assert {kept, summarized} <= set(treatments)
+    assert thread.turns[treatments.index(summarized)].summary.startswith("question ")
+
+
+async def test_runs_of_one_thread_wait_for_their_turn_when_the_settings_say_so(tmp_path: Path) -> None:
+    async with mesh(tmp_path, thread_policy="queue", max_queued_runs=2) as made:
+        made.service.hang.clear()
+        first = await made.start("one", effort=common_v1.EFFORT_LOW)
+        await made.service.was_called.wait()
+        queued = [
+            asyncio.create_task(made.finish(query, thread_id=first.thread_id, effort=common_v1.EFFORT_LOW))
+            for query in ("two", "three", "four", "five")
+        ]
+        (refused,), waiting = await asyncio.wait(queued, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(ThreadBusy, match="wait for thread"):
+            refused.result()
+        made.service.hang.set()
+        await asyncio.gather(*waiting)
+        thread = (await made.stub.GetThread(agent_v1.GetThreadRequest(thread_id=first.thread_id))).thread
+    assert thread.turns[0].query == "one"
+    assert len(thread.turns) == 4
 
 
 async def test_cancel_stops_the_hop_and_keeps_the_run(tmp_path: Path) -> None:
@@ -195,8 +232,8 @@ async def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) ->
 
 async def test_what_is_not_built_says_so(tmp_path: Path) -> None:
     async with mesh(tmp_path) as made:
-        with pytest.raises(NotBuilt, match="SendMessage"), peer_errors("agent"):
-            await made.stub.SendMessage(agent_v1.SendMessageRequest(run_id="x"))
+        with pytest.raises(NotBuilt, match="CheckWorkflow"), peer_errors("agent"):
+            await made.stub.CheckWorkflow(agent_v1.CheckWorkflowRequest())
 
 
 async def test_runs_are_listed_newest_first_in_pages(tmp_path: Path) -> None:

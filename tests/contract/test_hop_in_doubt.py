@@ -32,6 +32,7 @@ from shared.errors import (
 from shared.pb import agent_v1, capability_v1
 from shared.rpc.interceptors.idempotency import REPEAT_KEY
 from shared.rpc.status import status_code, to_trailers
+from tests.fakes.no_mail import NoMail
 
 RUN = RunContext("run", "thread", "c")
 STATE = RunState(
@@ -200,7 +201,7 @@ class Events:
 
 
 async def step(capabilities: Capabilities, events: Events, open_hops: Mapping[int, str] | None = None) -> RunState:
-    ports = Ports(Any, Directory(), capabilities, events, {})  # type: ignore[arg-type]
+    ports = Ports(Any, Directory(), capabilities, events, NoMail(), {})  # type: ignore[arg-type]
     runtime = Runtime(context=RunContext("run", "thread", "c", open_hops=open_hops or {}))
     with serving(CallContext(effect_keys=EffectKeys("thread/task"))):
         return await call_capability(ports, CallStep("call", 5.0))(STATE, runtime=runtime)

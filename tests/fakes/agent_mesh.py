@@ -20,6 +20,8 @@ from services.agent.guardian.guardian import Guardian
 from services.agent.guardian.servicer import GuardianServicer
 from services.agent.guardian.store import GuardianStore
 from services.agent.lost_commits import MissingCommits
+from services.agent.mailbox.mailbox import Mailbox
+from services.agent.mailbox.roles import service_roles
 from services.agent.peer_load import PeerLoad
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import Ports
@@ -31,7 +33,7 @@ from services.agent.servicer import AgentServicer, auto_workflow
 from services.agent.settings import AgentSettings
 from services.agent.state import Candidate, Recommendation
 from shared.call_context import CallContext
-from shared.capability import Artifact, Citation, Descriptor, Invocation, Output, Result, TextDelta
+from shared.capability import Artifact, Citation, Descriptor, Invocation, OutgoingMessage, Output, Result, TextDelta
 from shared.capability.servicer import CapabilityServicer
 from shared.errors import (
     WaystationError,
@@ -55,6 +57,7 @@ class FakeService:
         self.calls: list[Invocation] = []
         self.failure: WaystationError | None = None
         self.forgets_failure = False
+        self.outgoing: list[OutgoingMessage] = []
         self.hang = asyncio.Event()
         self.hang.set()
         self.was_called = asyncio.Event()
@@ -68,6 +71,8 @@ class FakeService:
                 failure = self.failure
                 self.failure = None if self.forgets_failure else failure
                 raise failure
+            for message in self.outgoing:
+                yield message
             yield TextDelta("It is ")
             await self.hang.wait()
             yield TextDelta("sorted.")
@@ -200,15 +205,16 @@ async def mesh(
         events = RunEvents(store)
         peers = CapabilityPeers(directory, PeerLoad())  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
-        ports = Ports(router, directory, peers, events, {"low": model, "medium": model, "high": model})
+        mailbox = Mailbox(database, events, lambda run: service_roles(directory.services()))
+        ports = Ports(router, directory, peers, events, mailbox, {"low": model, "medium": model, "high": model})
         acts = GuardianStore(database)
-        boundaries = [GuardianBoundary(acts, events, agent_settings.max_hops)]
+        boundaries = [GuardianBoundary(acts, events, agent_settings.max_hops), mailbox]
         graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database), boundaries)
         runs = Runs(graph, store, events, RunRetention(database), agent_settings)
         guardian = Guardian(acts, runs, events, directory, steps_of, agent_settings.max_hops)
 
         def add_agent(server: grpc.aio.Server) -> None:
-            servicer = AgentServicer(runs, router, auto_workflow("", 3))  # type: ignore[abstract]
+            servicer = AgentServicer(runs, router, auto_workflow("", 3), mailbox)  # type: ignore[abstract]
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)
             agent_v1.add_GuardianServiceServicer_to_server(GuardianServicer(guardian), server)
 

@@ -6,13 +6,14 @@ from services.agent.care.checkpoint_check import check_checkpoints
 from services.agent.care.store_care import StoreCare
 from services.agent.checkpoint.tables import SCHEMA as CHECKPOINTS
 from services.agent.guardian.audit import SCHEMA as GUARDIAN
+from services.agent.mailbox.tables import SCHEMA as MAILBOX
 from services.agent.outbox_store import SCHEMA as OUTBOX
 from services.agent.run_rows import SCHEMA as RUNS
 from shared.storage.database import Schema
 from shared.storage.integrity import ContentCheck
 from shared.storage.ledger import SCHEMA as LEDGER
 
-SCHEMAS: tuple[Schema, ...] = (RUNS, CHECKPOINTS, OUTBOX, LEDGER, GUARDIAN)
+SCHEMAS: tuple[Schema, ...] = (RUNS, CHECKPOINTS, OUTBOX, LEDGER, GUARDIAN, MAILBOX)
 CHECKS: tuple[ContentCheck, ...] = (check_checkpoints,)
 """Those besides the check of runs and events."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from services.agent.checkpoint.ownership import generation
+from services.agent.mailbox import rows
 from services.agent.run_rows import FINISHED, is_finished, opened_event, opened_run
 from shared.errors import StorageCorrupt
 from shared.storage.backup import Facts
@@ -111,7 +112,9 @@ def is_worth_keeping(connection: apsw.Connection, run_id: str) -> bool:
 
 
 def drop_runs(connection: apsw.Connection, run_ids: Iterable[str]) -> None:
-    """Delete runs and their events."""
+    """Delete runs, their events and messages."""
+    run_ids = list(run_ids)
+    rows.delete(connection, run_ids)
     for run_id in run_ids:
         connection.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
         connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))

@@ -9,12 +9,15 @@ from services.agent.guardian.routes import is_skipped
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
 from services.agent.state import Doubt, RunContext, RunState, remaining_hops
+from services.agent.threads.conversation import told
 from shared.call_context import current_call
 from shared.capability import Artifact
 from shared.errors import Cancelled, IdempotencyMismatch, InDoubt
 
 SKIPPED = Cancelled("A guardian left this call out.")
 CHANGED = "An earlier attempt of this hop asked {capability} for something else, and its effect may have happened."
+MAX_TURN_CHARS = 1_000
+"""Of each side of an earlier turn, what a service is told."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def hop_task(state: RunState, step: CallStep, key: str, *, may_have_run: bool = 
         remaining_cycles=state["max_cycles"] - state["current_cycle"],
         timeout_s=step.timeout_s,
         context=_context(state),
+        earlier=tuple(state["hops"]),
         may_have_run=may_have_run,
     )
 
@@ -98,8 +102,10 @@ def effect_key() -> str:
 
 
 def _context(state: RunState) -> tuple[Artifact, ...]:
-    """Earlier work of the run, and the last turns of the thread, as artifacts."""
-    items = [Artifact(**cast(Any, artifact)) for hop in state["hops"] for artifact in hop["artifacts"]]
+    """What the thread remembers, and earlier work of the run, as artifacts."""
+    turns = "\n\n".join(told(turn, MAX_TURN_CHARS) for turn in state.get("conversation", []))
+    items = [Artifact("conversation", "conversation", "thread", "text/plain", turns)] if turns else []
+    items += [Artifact(**cast(Any, artifact)) for hop in state["hops"] for artifact in hop["artifacts"]]
     for hop in state["hops"]:
         if hop["text"]:
             items.append(Artifact(f"result-{hop['index']}", "result", hop["capability"], "text/plain", hop["text"]))

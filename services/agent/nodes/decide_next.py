@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 from services.agent.arbitrator import Thresholds, arbitrate
 from services.agent.guardian.routes import forced_decision, without_vetoed
 from services.agent.ports import Node, Ports
+from services.agent.prompts import MAX_MESSAGES
 from services.agent.spans import run_span
 from services.agent.state import Decision, RunContext, RunState, remaining_hops
 from shared.pb import agent_v1
@@ -35,9 +36,10 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
         planning = {attributes.OPERATION: attributes.PLAN, attributes.PROVIDER: attributes.OURS}
         with run_span(attributes.SPAN_ARBITRATE, run_context, planning) as span:
             model = ports.chat_models[state["effort"]]
+            mail = ports.mail.recent(run_context.run_id, MAX_MESSAGES)
             seen, services = without_vetoed(state, ports.directory.services())
             forced = forced_decision(state)
-            decision = forced or (await arbitrate(seen, services, model, thresholds, timeout_s)).decision
+            decision = forced or (await arbitrate(seen, services, model, thresholds, timeout_s, mail)).decision
             span.set_attributes(
                 {
                     attributes.DECISION_ACTION: decision["action"],

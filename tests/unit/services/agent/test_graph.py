@@ -14,6 +14,7 @@ from services.agent.ports import Ports
 from services.agent.state import Recommendation, RunContext, initial_state
 from shared.capability import Descriptor
 from shared.models.chat import ChatDelta
+from tests.fakes.no_mail import NoMail
 
 
 class Journal:
@@ -71,7 +72,7 @@ class Talker:
 
 async def test_all_of_a_steps_text_is_flushed_before_anything_of_the_step_is_saved() -> None:
     journal, nobody = Journal(), Nobody()
-    ports: Any = Ports(nobody, nobody, Any, journal, {"medium": Talker()})  # type: ignore[arg-type,dict-item]
+    ports: Any = Ports(nobody, nobody, Any, journal, NoMail(), {"medium": Talker()})  # type: ignore[arg-type,dict-item]
     graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), NotingSaver(journal))
     context = RunContext("run", "thread", "correlation")
     config: Any = {"configurable": {"thread_id": "thread"}}
