@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS = {
     "up": ("services.cli.up", "Start the mesh and keep it running."),
     "down": ("services.cli.down", "Stop the mesh that `up` started."),
+    "demo": ("services.cli.demo", "A tour: a question, a crash, a review, a pause."),
     "ask": ("services.cli.ask", "Ask a question and watch its answer come."),
     "route": ("services.cli.route", "Say which service the router recommends for a question."),
     "ingest": ("services.cli.ingest", "Take files and folders into the retrieval index."),
