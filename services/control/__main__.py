@@ -20,6 +20,10 @@ from services.control.gateway.app import build_app
 from services.control.gateway.control_stream import RUN_EVENTS
 from services.control.gateway.gateway import Gateway
 from services.control.housekeeping import Housekeeping
+from services.control.incidents.incident import Incident
+from services.control.incidents.incident_store import IncidentStore
+from services.control.incidents.schema import SCHEMA as INCIDENTS
+from services.control.incidents.witness import Witness
 from services.control.logs.log_store import LogStore
 from services.control.logs.schema import SCHEMA as LOGS
 from services.control.logs.servicer import OtlpLogsServicer
@@ -33,12 +37,14 @@ from services.control.mode.observability_mode import ObservabilityMode
 from services.control.mode.schema import SCHEMA as MODE
 from services.control.mode.servicer import ObservabilityServicer
 from services.control.registry.health_check import HealthCheck, Probe
+from services.control.registry.health_history import HealthHistory
 from services.control.registry.peer_probe import PeerProbe
 from services.control.registry.registry import Registry
 from services.control.registry.servicer import RegistryServicer
 from services.control.runs.projection import RunProjection
 from services.control.runs.schema import SCHEMA as RUNS
 from services.control.settings import ControlSettings
+from services.control.store_size import store_size
 from services.control.telemetry.schema import SCHEMA as TELEMETRY
 from services.control.telemetry.servicer import OtlpTraceServicer, TelemetryServicer
 from services.control.telemetry.span import SpanRecord
@@ -60,7 +66,7 @@ SERVICE_NAMES = (
     "opentelemetry.proto.collector.logs.v1.LogsService",
     "opentelemetry.proto.collector.metrics.v1.MetricsService",
 )
-SCHEMAS = (TELEMETRY, RUNS, MODE, LOGS, lives.SCHEMA)
+SCHEMAS = (TELEMETRY, RUNS, MODE, LOGS, INCIDENTS, lives.SCHEMA)
 
 
 class Control:
@@ -77,6 +83,8 @@ class Control:
         self.spans = SpanStore(self.database, self._note_spans)
         self.runs = RunProjection(self.database, self._agents, self._note)
         self.logs = LogStore(self.database, max_bytes=settings.max_log_bytes)
+        self.incidents = IncidentStore(self.database, self.event_log.append)
+        self._witness = Witness(clock.wall)
         self.mode = ObservabilityMode(ModeStore(self.database), clock, self.event_log.append)
         self.registry = Registry(clock, lease_s=settings.lease_s, on_lapse=self._note_lapse)
         self.housekeeping = Housekeeping(self.registry, self.spans, self.runs, self.logs, self._agents, settings, clock)
@@ -85,6 +93,7 @@ class Control:
         started = self._started = clock.monotonic()
         self.figures = SpanFigures()
         self.counters = HeartbeatCounters(self.registry.instance_ids)
+        self.history = HealthHistory(self.registry.instance_ids, clock.wall)
         self.series = SeriesTable(clock.monotonic)
         self.forwarder = Forwarder(settings.forward_endpoint)
         exposition = Exposition(
@@ -100,22 +109,34 @@ class Control:
             lambda: self._write_errors,
         )
         self.gateway = Gateway(
-            self.registry,
-            self.spans,
-            self.runs,
-            self.logs,
-            self.mode,
-            exposition,
-            self.series,
-            self.event_log,
-            self.agent,
-            lambda: clock.monotonic() - started,
+            registry=self.registry,
+            history=self.history,
+            spans=self.spans,
+            runs=self.runs,
+            logs=self.logs,
+            mode=self.mode,
+            incidents=self.incidents,
+            counters=self.counters,
+            exposition=exposition,
+            series=self.series,
+            figures=self.figures,
+            forwarder=self.forwarder,
+            event_log=self.event_log,
+            agent=self.agent,
+            uptime_s=lambda: clock.monotonic() - started,
+            store_size=lambda: store_size(self.database),
+            write_errors=lambda: self._write_errors,
         )
 
     def add_servicers(self, server: grpc.aio.Server) -> None:
         """Add all that is served over gRPC."""
         registry = RegistryServicer(
-            self.registry, self.health_check, self.counters, self._settings.heartbeat_s, lambda: self.mode.name
+            self.registry,
+            self.health_check,
+            self.counters,
+            self.history,
+            self._settings.heartbeat_s,
+            lambda: self.mode.name,
         )
         control_v1.add_RegistryServiceServicer_to_server(registry, server)
         telemetry = TelemetryServicer(self.spans, self.runs, self.event_log, self._clock.wall)
@@ -174,6 +195,7 @@ class Control:
         self._note(changed)
 
     def _note(self, changed: Sequence[Payload]) -> None:
+        self._tell(self._witness.changed(changed))
         for item in changed:
             if not isinstance(item, agent_v1.RunEvent) or item.WhichOneof("payload") in RUN_EVENTS:
                 self.event_log.append(item)
@@ -189,12 +211,24 @@ class Control:
 
     def _note_lapse(self, instance_id: str, silent_s: float) -> None:
         logger.warning("the lease of %s lapsed", instance_id)
+        self._tell([self._witness.lapse(instance_id, silent_s)])
         self._start(self.housekeeping.mark_lost(instance_id, silent_s))
         self._start(self.mode.note_crash(instance_id))
 
     async def _log_registry(self) -> None:
         async for snapshot in self.registry.watch():
+            self._tell(self._witness.registered(snapshot))
             self.event_log.append(snapshot)
+
+    def _tell(self, incidents: Sequence[Incident]) -> None:
+        if incidents:
+            self._start(self._keep(incidents))
+
+    async def _keep(self, incidents: Sequence[Incident]) -> None:
+        try:
+            await self.incidents.add(incidents)
+        except WaystationError as error:
+            logger.error("incidents are not stored: %s", error)
 
 
 @asynccontextmanager

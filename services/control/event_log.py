@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from services.control.incidents.incident import Incident
 from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from services.control.signal import Signal
@@ -24,8 +25,8 @@ EVENTS_BETWEEN_PAUSES = 64
 ENTRY_BYTES = 1_000
 """What an entry weighs besides its contents, about."""
 
-Payload = SpanRecord | Snapshot | ModeState | agent_v1.Run | agent_v1.RunEvent
-"""A span, the registry, the mode or a run as it is now, or what happened in a run."""
+Payload = SpanRecord | Snapshot | ModeState | Incident | agent_v1.Run | agent_v1.RunEvent
+"""A span, the registry, the mode or a run as it is now, an incident, or what happened in a run."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,6 @@ def _weight(payload: Payload) -> int:
         return ENTRY_BYTES + len(payload.body)
     if isinstance(payload, Snapshot):
         return ENTRY_BYTES * (1 + len(payload.instances))
-    if isinstance(payload, ModeState):
+    if isinstance(payload, ModeState | Incident):
         return ENTRY_BYTES
     return ENTRY_BYTES + payload.ByteSize()

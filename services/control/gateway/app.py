@@ -1,6 +1,8 @@
 """The HTTP API: thin routes over the registry, the spans, the runs, the events and the agent."""
 
-from fastapi import APIRouter, FastAPI
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
@@ -12,7 +14,7 @@ from services.control.gateway.gateway import VERSION, Gateway
 from services.control.gateway.guardian_routes import guardian_routes
 from services.control.gateway.host_guard import HostGuard
 from services.control.gateway.log_routes import log_routes
-from services.control.gateway.mapping import run_view, service_list
+from services.control.gateway.mapping import health_samples, run_view, service_list
 from services.control.gateway.message_routes import message_routes
 from services.control.gateway.metric_routes import metric_routes
 from services.control.gateway.mode_routes import mode_routes
@@ -23,9 +25,11 @@ from services.control.gateway.run_routes import run_event_routes, run_routes
 from services.control.gateway.status_page import status_page
 from services.control.gateway.stream_views import STREAMS
 from services.control.gateway.streams import event_stream, read_cursor
+from services.control.gateway.system_routes import system_routes
 from services.control.gateway.thread_routes import thread_routes
 from services.control.gateway.views import GatewayHealth, ServiceList
 from services.control.gateway.workflow_routes import workflow_routes
+from services.control.registry.health_history import MAX_SAMPLES
 from services.control.runs.projection import RunFilter
 from shared.pb import control_v1
 
@@ -59,6 +63,7 @@ def build_api(gateway: Gateway) -> FastAPI:
         workflow_routes(gateway.agent),
         thread_routes(gateway.agent),
         recommendation_routes(gateway.agent),
+        system_routes(gateway),
         _event_routes(gateway),
         mode_routes(gateway.mode),
         log_routes(gateway.logs),
@@ -85,14 +90,22 @@ def _service_routes(gateway: Gateway) -> APIRouter:
             serving_count=sum(each.health.state == control_v1.Health.STATE_SERVING for each in instances),
             span_count=await gateway.spans.count(),
             pending_span_count=gateway.spans.pending,
+            lost_span_count=gateway.figures.spans["lost"],
             cursor=str(gateway.event_log.last_cursor),
         )
 
     @router.get("/services")
-    async def list_services() -> ServiceList:
-        """All registered processes with their health."""
+    async def list_services(
+        samples: Annotated[
+            int, Query(ge=0, le=MAX_SAMPLES, description="So many of each process's last heartbeats, too")
+        ] = 0,
+    ) -> ServiceList:
+        """All registered processes with their health, and how they were lately."""
         cursor = gateway.event_log.last_cursor
-        return service_list(gateway.registry.snapshot(), cursor)
+        shown = service_list(gateway.registry.snapshot(), cursor)
+        for service in shown.services:
+            service.history = health_samples(gateway.history.samples(service.instance_id, samples))
+        return shown
 
     return router
 

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from sse_starlette import ServerSentEvent
 
 from services.control.event_log import Event, EventLog, Gap
+from services.control.gateway.incident_views import incident_view
 from services.control.gateway.mapping import mode_view, run_view, service_list, span_view
 from services.control.gateway.run_event_views import run_event_view
 from services.control.gateway.stream_views import Cursor, End, Reset
 from services.control.gateway.streams import sse
+from services.control.incidents.incident import Incident
 from services.control.mode.observability_mode import ModeState
 from services.control.registry.registry import Snapshot
 from shared.pb import agent_v1
@@ -37,6 +39,8 @@ def _named(event: Event) -> ServerSentEvent:
         return sse("registry_changed", service_list(payload, cursor), cursor)
     if isinstance(payload, ModeState):
         return sse("mode_changed", mode_view(payload), cursor)
+    if isinstance(payload, Incident):
+        return sse("incident", incident_view(payload), cursor)
     if isinstance(payload, agent_v1.Run):
         return sse("run_changed", run_view(payload, "projection"), cursor)
     if isinstance(payload, agent_v1.RunEvent):

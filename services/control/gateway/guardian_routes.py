@@ -147,9 +147,7 @@ def guardian_routes(agent: AgentPeer) -> APIRouter:
         return Intervened(intervention=InterventionView.of(done.intervention), run=RunView.of(done.run))
 
     @router.get("/runs/{run_id}/interventions")
-    async def list_interventions(
-        run_id: RunId, page_size: PageSize = 0, page_token: PageToken = ""
-    ) -> Interventions:
+    async def list_interventions(run_id: RunId, page_size: PageSize = 0, page_token: PageToken = "") -> Interventions:
         """Acts on a run, newest first."""
         return await _list(agent, run_id, page_size, page_token)
 

@@ -1,11 +1,13 @@
 """From what the control plane has, and what the agent sends, to the views."""
 
+from collections.abc import Sequence
 from datetime import UTC
 
 from services.control.gateway.run_views import RunSource, RunView
 from services.control.gateway.view import utc
 from services.control.gateway.views import (
     ErrorView,
+    HealthSample,
     LogView,
     ModeView,
     ProcessHealth,
@@ -19,6 +21,7 @@ from services.control.gateway.views import (
 from services.control.logs.log_record import LogRecord, severity_name
 from services.control.metrics.series import Series
 from services.control.mode.observability_mode import ModeState
+from services.control.registry.health_history import HealthSample as Sample
 from services.control.registry.registry import Snapshot
 from services.control.telemetry.span import SpanRecord
 from shared.call_context import current_call
@@ -60,6 +63,11 @@ def _service(instance: control_v1.ServiceInstance) -> ServiceView:
         lease_expire_time=instance.lease_expire_time.ToDatetime(UTC),
         pid=instance.pid,
     )
+
+
+def health_samples(samples: Sequence[Sample]) -> list[HealthSample]:
+    """What heartbeats said as JSON."""
+    return [HealthSample(time_unix_ms=each.unix_s * 1e3, health=ProcessHealth.of(each.health)) for each in samples]
 
 
 def span_view(span: SpanRecord) -> SpanView:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
+from services.control.gateway.incident_views import IncidentView
 from services.control.gateway.run_event_views import (
     DecisionMadeEvent,
     HopEndedEvent,
@@ -120,6 +121,14 @@ class ModeChangedSse(View):
     data: ModeView
 
 
+class IncidentSse(View):
+    """Something went wrong, or was put right again."""
+
+    event: Literal["incident"]
+    id: str
+    data: IncidentView
+
+
 class ResetSse(View):
     """The reader missed events; `id` is where it stands now."""
 
@@ -155,6 +164,7 @@ ControlSse = TypeAliasType(
         | DecisionSse
         | A2aMessageSse
         | ModeChangedSse
+        | IncidentSse
         | ResetSse
         | EndSse,
         Field(discriminator="event", description="An event of `/api/events`: its lines `event`, `id` and `data`."),

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from services.control.gateway.view import ContractView, RequestBody, View
 from shared.pb import control_v1
 
@@ -37,6 +39,13 @@ class ProcessHealth(ContractView):
     in_flight: int
 
 
+class HealthSample(View):
+    """How a process was, as one of its heartbeats said."""
+
+    time_unix_ms: float
+    health: ProcessHealth
+
+
 class ServiceView(View):
     """A registered process."""
 
@@ -54,6 +63,8 @@ class ServiceView(View):
     heartbeat_time: datetime
     lease_expire_time: datetime
     pid: int
+    history: list[HealthSample] = Field(default_factory=list)
+    """The last heartbeats, oldest first, when they were asked for."""
 
 
 class ServiceList(View):
@@ -127,6 +138,8 @@ class GatewayHealth(View):
     """About how many spans are stored."""
     pending_span_count: int
     """Spans that wait for the disk."""
+    lost_span_count: int
+    """Spans that died with their process, since the control plane started."""
     cursor: str
 
 

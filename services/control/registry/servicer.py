@@ -8,6 +8,7 @@ import grpc
 
 from services.control.metrics.heartbeat_counters import HeartbeatCounters, check_counters
 from services.control.registry.health_check import HealthCheck
+from services.control.registry.health_history import HealthHistory
 from services.control.registry.registry import Registration, Registry
 from shared.errors import InvalidInput
 from shared.fault_points import fault_point
@@ -24,12 +25,14 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
         registry: Registry,
         health_check: HealthCheck,
         counters: HeartbeatCounters,
+        history: HealthHistory,
         heartbeat_s: float,
         mode: Callable[[], str],
     ) -> None:
         self._registry = registry
         self._health_check = health_check
         self._counters = counters
+        self._history = history
         self._heartbeat_s = heartbeat_s
         self._mode = mode
 
@@ -48,6 +51,7 @@ class RegistryServicer(control_v1.RegistryServiceServicer):
         check_counters(request.counters)
         lease_s = self._registry.heartbeat(request.instance_id, request.health)
         self._counters.note(request.instance_id, self._registry.name_of(request.instance_id), request.counters)
+        self._history.note(request.instance_id, request.health)
         response.lease.FromTimedelta(timedelta(seconds=lease_s))
         return response
 
