@@ -33,26 +33,30 @@ def role_problem(role: str, roles: Collection[str]) -> str:
     return "" if role in roles else f"the run has no role {role[:MAX_ROLE_CHARS]!r}"
 
 
-def check_outside(message: common_v1.A2aMessage, roles: Collection[str], now_ns: int) -> None:
-    """Raise `InvalidInput`, or `NotFound` (the recipient), for what may not come in from outside."""
+def check_content(message: common_v1.A2aMessage) -> None:
+    """Raise `InvalidInput` for what no message from outside may be."""
     for field in ("message_id", "in_reply_to"):
         if len(getattr(message, field)) > MAX_ID_CHARS:
             raise InvalidInput(f"{field} is longer than {MAX_ID_CHARS} characters.", field=field, limit=MAX_ID_CHARS)
     sender = message.sender_role
     if len(sender) > MAX_ROLE_CHARS or not sender.isprintable():
         raise InvalidInput(f"sender_role is no name of at most {MAX_ROLE_CHARS} characters.", field="sender_role")
-    if sender in roles:
-        raise InvalidInput(
-            f"{sender!r} is a role of the run, and this message comes from outside.",
-            remedy=f"Leave sender_role empty, which means {OUTSIDE!r}.",
-            field="sender_role",
-        )
     if problem := payload_problem(message.payload):
         raise InvalidInput(f"The message cannot be sent: {problem}.", field="payload", limit=MAX_PAYLOAD_BYTES)
     if not message.payload.fields:
         raise InvalidInput("The message has no payload.", field="payload")
-    if message.HasField("expire_time") and message.expire_time.ToNanoseconds() <= now_ns:
-        raise InvalidInput("expire_time has passed.", field="expire_time")
+
+
+def check_place(message: common_v1.A2aMessage, roles: Collection[str], now_ns: int) -> None:
+    """Raise `NotFound` (the recipient) or `InvalidInput` for what has no place in the run now."""
     if problem := role_problem(message.recipient_role, roles):
         known = ", ".join(sorted(roles)) or "none at the moment"
         raise NotFound(f"The message cannot be sent: {problem}.", remedy=f"Known: {known}.", field="recipient_role")
+    if message.sender_role in roles:
+        raise InvalidInput(
+            f"{message.sender_role!r} is a role of the run, and this message comes from outside.",
+            remedy=f"Leave sender_role empty, which means {OUTSIDE!r}.",
+            field="sender_role",
+        )
+    if message.HasField("expire_time") and message.expire_time.ToNanoseconds() <= now_ns:
+        raise InvalidInput("expire_time has passed.", field="expire_time")

@@ -16,7 +16,8 @@ from services.agent.mailbox.limits import (
     MAX_ID_CHARS,
     MAX_MESSAGES,
     OUTSIDE,
-    check_outside,
+    check_content,
+    check_place,
     payload_problem,
     role_problem,
 )
@@ -47,6 +48,7 @@ class Mailbox:
         Raises `NotFound` (run, role), `WrongState` (the run has ended), `InvalidInput`, `LimitExceeded` (the mailbox is
         full), or `AlreadyExists` (the id belongs to another message).
         """
+        check_content(message)
         sent = _from_outside(message, correlation_id)
 
         def work(connection: apsw.Connection) -> common_v1.A2aMessage:
@@ -56,7 +58,7 @@ class Mailbox:
                 return _same(known, sent)
             if is_finished(run):
                 raise wrong_state(run)
-            check_outside(message, self._roles(run), now_ns)
+            check_place(sent, self._roles(run), now_ns)
             if rows.count(connection, run_id) >= MAX_MESSAGES:
                 raise LimitExceeded(f"Run {run_id} has {MAX_MESSAGES} messages.", run_id=run_id, limit=MAX_MESSAGES)
             rows.put(connection, run_id, sent)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.agent.mailbox.limits import MAX_ID_CHARS, MAX_PAYLOAD_BYTES, MAX_ROLE_CHARS, check_outside
+from services.agent.mailbox.limits import MAX_ID_CHARS, MAX_PAYLOAD_BYTES, MAX_ROLE_CHARS, check_content, check_place
 from shared.errors import InvalidInput, NotFound, WaystationError
 from shared.pb import common_v1
 
@@ -48,14 +48,19 @@ CASES = (
 )
 
 
+def check(case: Case) -> None:
+    check_content(message(case))
+    check_place(message(case), ROLES, NOW)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_bad_message_is_refused_with_the_field_that_is_wrong(case: Case) -> None:
     with pytest.raises(case.error) as caught:
-        check_outside(message(case), ROLES, NOW)
+        check(case)
     assert caught.value.metadata["field"] == case.field
     assert len(str(caught.value)) < 500
 
 
 def test_a_good_message_passes() -> None:
     good = Case("good", "", {"sender_role": "ops", "message_id": "m"}, {"text": "x" * 60_000}, NOW + 1)
-    check_outside(message(good), ROLES, NOW)
+    check(good)
