@@ -23,7 +23,8 @@ const PAGE_SIZE = 200;
 /** The run's history: what was committed after each step, what changed, and where to go on from. */
 export function CheckpointsPanel({ run, story, actions }: { run: RunView; story: Story; actions: RunActions }) {
   const query = useQuery({
-    queryKey: [...keys.run(run.run_id), "checkpoints", story.checkpoints.length, run.state],
+    // steps are told one by one, or by what they did
+    queryKey: [...keys.run(run.run_id), "checkpoints", run.state, story.checkpoints.length, story.decisions.length, story.hops.length],
     queryFn: ({ signal }) =>
       get("/api/runs/{run_id}/checkpoints", { path: { run_id: run.run_id }, query: { has_state: true, page_size: PAGE_SIZE }, signal }),
     placeholderData: keepPreviousData,
@@ -42,6 +43,7 @@ export function CheckpointsPanel({ run, story, actions }: { run: RunView; story:
       </EmptyState>
     );
   }
+  const hasSizes = checkpoints.some((each) => each.size_bytes > 0);
   const from = find(chosen.from) ?? find(to.parent_checkpoint_id) ?? to;
   return (
     <>
@@ -53,7 +55,7 @@ export function CheckpointsPanel({ run, story, actions }: { run: RunView; story:
             <Th>Step</Th>
             <Th>Next</Th>
             <Th>Committed</Th>
-            <Th className="text-right">Size</Th>
+            {hasSizes && <Th className="text-right">Size</Th>}
             <Th>
               <span className="sr-only">Actions</span>
             </Th>
@@ -61,7 +63,7 @@ export function CheckpointsPanel({ run, story, actions }: { run: RunView; story:
         </thead>
         <tbody>
           {checkpoints.map((each, index) => (
-            <tr key={each.checkpoint_id} className="hover:bg-hover">
+            <tr key={each.checkpoint_id} className="h-12 hover:bg-hover *:align-middle">
               {(["from", "to"] as const).map((end) => (
                 <Td key={end}>
                   <input
@@ -70,14 +72,14 @@ export function CheckpointsPanel({ run, story, actions }: { run: RunView; story:
                     aria-label={`Compare ${end} step ${each.step}`}
                     checked={(end === "from" ? from : to).checkpoint_id === each.checkpoint_id}
                     onChange={() => setChosen({ from: from.checkpoint_id, to: to.checkpoint_id, [end]: each.checkpoint_id })}
-                    className="mt-1 accent-(--accent)"
+                    className="block accent-(--accent)"
                   />
                 </Td>
               ))}
               <Td className="tabular-nums">{each.step < 0 ? "input" : each.step}</Td>
               <Td className="max-w-64 break-words">{each.next_nodes.join(", ") || "the end"}</Td>
               <Td className="whitespace-nowrap tabular-nums">{each.create_time && new Date(each.create_time).toLocaleTimeString()}</Td>
-              <Td className="text-right whitespace-nowrap tabular-nums">{bytes(each.size_bytes)}</Td>
+              {hasSizes && <Td className="text-right whitespace-nowrap tabular-nums">{bytes(each.size_bytes)}</Td>}
               <Td>
                 <div className="flex justify-end gap-2">
                   {index === 0 && run.state === "paused" && (
@@ -86,10 +88,12 @@ export function CheckpointsPanel({ run, story, actions }: { run: RunView; story:
                       Resume
                     </Button>
                   )}
-                  <Button aria-label={`Fork from step ${each.step}`} onClick={() => setForkFrom(each)}>
-                    <GitFork aria-hidden className="size-3.5" />
-                    Fork
-                  </Button>
+                  {each.next_nodes.length > 0 && (
+                    <Button aria-label={`Fork from step ${each.step}`} onClick={() => setForkFrom(each)}>
+                      <GitFork aria-hidden className="size-3.5" />
+                      Fork
+                    </Button>
+                  )}
                 </div>
               </Td>
             </tr>

@@ -55,7 +55,7 @@ export function DecisionsPanel({ story }: { story: Story }) {
 function Happened({ happening }: { happening: Happening }) {
   switch (happening.kind) {
     case "decision":
-      return <DecisionCard decision={happening.decision} />;
+      return <DecisionCard decision={happening.decision} isFirst={happening.isFirst} />;
     case "hop":
       return <HopCard hop={happening.hop} />;
     case "intervention":
@@ -70,7 +70,7 @@ function Happened({ happening }: { happening: Happening }) {
   }
 }
 
-function DecisionCard({ decision }: { decision: Decided }) {
+function DecisionCard({ decision, isFirst }: { decision: Decided; isFirst: boolean }) {
   const verdict = agrees(decision);
   const source = SOURCES[decision.source];
   const recommended = decision.recommendation?.top;
@@ -84,11 +84,11 @@ function DecisionCard({ decision }: { decision: Decided }) {
         </p>
         {decision.reason && <p className="mt-2 text-sm break-words whitespace-pre-wrap">{decision.reason}</p>}
         <p className="mt-2 text-sm text-muted">
-          {recommended ? `Recommended ${recommended}, ${percent(confidenceIn(decision, recommended))} sure. ` : "The router abstained. "}
+          {isFirst && (recommended ? `Recommended ${recommended}, ${percent(confidenceIn(decision, recommended))} sure. ` : "The router abstained. ")}
           {count(decision.remaining_hops, "hop")} may follow. Took {duration(decision.latency_ms)}.
         </p>
       </div>
-      {decision.recommendation && <Candidates recommendation={decision.recommendation} chosen={decision.capability} />}
+      {isFirst && decision.recommendation && <Candidates recommendation={decision.recommendation} chosen={decision.capability} />}
     </div>
   );
 }

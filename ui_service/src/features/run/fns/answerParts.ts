@@ -17,7 +17,7 @@ export function answerParts(answer: string, numbers: ReadonlySet<number>): Answe
     } else if (fence) {
       fence.lines.push(line);
     } else if (found) {
-      parts.push(...inline(rest.join("\n"), numbers));
+      parts.push(...inline(rest, numbers));
       rest = [];
       fence = { mark: found[1]!, language: found[2]!, lines: [] };
     } else {
@@ -26,13 +26,14 @@ export function answerParts(answer: string, numbers: ReadonlySet<number>): Answe
   }
   // a fence that is still open is code that is being written
   if (fence) parts.push({ kind: "code", text: fence.lines.join("\n"), language: fence.language });
-  else parts.push(...inline(rest.join("\n"), numbers));
+  else parts.push(...inline(rest, numbers));
   return parts;
 }
 
 /** A number that no citation has stays text. */
-function inline(text: string, numbers: ReadonlySet<number>): AnswerPart[] {
+function inline(lines: readonly string[], numbers: ReadonlySet<number>): AnswerPart[] {
   const parts: AnswerPart[] = [];
+  const text = lines.join("\n").replace(/^(?:[ \t]*\n)+|\s+$/g, "");
   let from = 0;
   for (const found of text.matchAll(/\[(\d{1,4})\]/g)) {
     const number = Number(found[1]);
@@ -41,6 +42,6 @@ function inline(text: string, numbers: ReadonlySet<number>): AnswerPart[] {
     parts.push({ kind: "citation", number });
     from = found.index + found[0].length;
   }
-  if (text.slice(from).trim()) parts.push({ kind: "text", text: text.slice(from) });
-  return parts;
+  parts.push({ kind: "text", text: text.slice(from) });
+  return parts.filter((part) => part.kind !== "text" || part.text.trim());
 }

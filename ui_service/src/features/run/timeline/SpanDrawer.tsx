@@ -3,6 +3,7 @@
 import { Copy, X } from "lucide-react";
 import type { ReactNode } from "react";
 
+import { cn } from "@/components/cn";
 import { Badge, type Tone } from "@/components/ui/Badge";
 import { Button } from "@/components/ui/Button";
 import { useToast } from "@/components/ui/Toast";
@@ -31,7 +32,7 @@ export function SpanDrawer({ span, nowMs, traceStartMs, sections, isKnown, onGoT
   return (
     <aside
       aria-label={`Span ${span.name}`}
-      className="fixed inset-x-0 bottom-0 z-40 flex max-h-[75dvh] flex-col rounded-t-lg border-t border-line bg-raised shadow-pop lg:static lg:z-auto lg:max-h-none lg:min-h-0 lg:rounded-none lg:border-t-0 lg:border-l lg:shadow-none"
+      className="fixed inset-x-0 bottom-0 z-40 flex max-h-[75dvh] flex-col rounded-t-lg border-t border-line bg-raised shadow-pop lg:sticky lg:top-4 lg:z-auto lg:max-h-[calc(100dvh-2rem)] lg:self-start lg:rounded-none lg:border-t-0 lg:border-l lg:shadow-none"
     >
       <header className="flex items-start gap-2 border-b border-line px-4 py-3">
         <div className="min-w-0">
@@ -118,13 +119,13 @@ function Part({ title, count, children }: { title: string; count: number; childr
 
 function Facts({ facts, isMono }: { facts: readonly (readonly [string, string])[]; isMono?: boolean }) {
   return (
-    <dl className="grid grid-cols-[minmax(6rem,2fr)_3fr] gap-x-3 gap-y-1.5">
+    <dl className="grid min-w-0 gap-y-2">
       {facts
         .filter(([, value]) => value)
         .map(([name, value]) => (
-          <div key={name} className="col-span-2 grid grid-cols-subgrid">
-            <dt className="break-words text-muted">{name}</dt>
-            <dd className={isMono ? "font-mono text-xs leading-5 break-words whitespace-pre-wrap" : "break-words"}>{value}</dd>
+          <div key={name} className={cn("min-w-0", !isMono && "grid grid-cols-[9rem_minmax(0,1fr)] gap-x-3")}>
+            <dt className={cn("wrap-anywhere text-muted", isMono && "text-xs")}>{name}</dt>
+            <dd className={cn("wrap-anywhere", isMono && "font-mono text-xs leading-5 whitespace-pre-wrap")}>{value}</dd>
           </div>
         ))}
     </dl>

@@ -11,7 +11,6 @@ import { serviceColour } from "../fns/serviceColour";
 import type { TreeRow } from "../fns/spanTree";
 
 export const ROW_PX = 28;
-const INDENT_PX = 14;
 const MAX_INDENT = 12;
 
 export interface SpanRowProps {
@@ -49,8 +48,8 @@ export function SpanRow(props: SpanRowProps) {
       onClick={() => onOpen(row.key)}
       style={{ transform: `translateY(${top}px)`, height: ROW_PX }}
       className={cn(
-        "absolute inset-x-0 top-0 grid cursor-pointer grid-cols-(--timeline-columns) items-center text-sm hover:bg-hover",
-        isActive && "bg-accent-soft hover:bg-accent-soft",
+        "absolute inset-x-0 top-0 grid cursor-pointer grid-cols-(--timeline-columns) items-center text-sm",
+        isActive ? "bg-accent-soft" : "hover:bg-hover",
         isMatch && "shadow-[inset_2px_0_0_var(--warn)]",
       )}
     >
@@ -66,7 +65,7 @@ function NameCell({ row, isFolded, isMatch, epoch, messageCount, onFold }: SpanR
     <div
       role="gridcell"
       className="flex min-w-0 items-center gap-1.5 pr-2"
-      style={{ paddingLeft: 8 + Math.min(row.depth, MAX_INDENT) * INDENT_PX }}
+      style={{ paddingLeft: `calc(0.5rem + ${Math.min(row.depth, MAX_INDENT)} * var(--timeline-indent))` }}
     >
       {row.childCount ? (
         <button
@@ -85,10 +84,10 @@ function NameCell({ row, isFolded, isMatch, epoch, messageCount, onFold }: SpanR
         <span aria-hidden className="w-4 shrink-0" />
       )}
       <span aria-hidden className="size-2 shrink-0 rounded-full" style={{ background: serviceColour(row.span.service) }} />
-      <span className={cn("truncate", isMatch && "font-medium", row.span.state === "error" && "text-bad")} title={row.span.name}>
+      <span className={cn("min-w-0 truncate sm:shrink-0", isMatch && "font-medium", row.span.state === "error" && "text-bad")} title={row.span.name}>
         {shortName(row.span.name)}
       </span>
-      {subject(row) && <span className="truncate text-muted">{subject(row)}</span>}
+      {subject(row) && <span className="hidden min-w-0 truncate text-muted sm:block">{subject(row)}</span>}
       {epoch && <EpochMark epoch={epoch} />}
       {messageCount > 0 && <Mail aria-label={`${messageCount} messages sent`} className="size-3.5 shrink-0 text-accent" />}
       {row.isOrphan && (

@@ -20,7 +20,11 @@ import { ROW_PX, SpanRow } from "./SpanRow";
 import { Toolbar } from "./Toolbar";
 import { type TimelineModel, useTimeline } from "./useTimeline";
 
-const COLUMNS = { "--timeline-columns": "clamp(8.5rem, 38%, 24rem) minmax(0, 1fr)" } as CSSProperties;
+/** Names, bars, and a little room for bars that end at the edge. */
+const COLUMNS = {
+  "--timeline-columns": "clamp(9rem, 38%, 24rem) minmax(0, 1fr) 0.75rem",
+  "--timeline-indent": "clamp(0.5rem, 1vw, 0.875rem)",
+} as CSSProperties;
 const NO_SECTIONS = [] as const;
 
 export interface TimelineProps {
