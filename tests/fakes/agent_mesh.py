@@ -146,6 +146,8 @@ class Mesh:
     runs: Runs
     store: RunStore
     database: Database
+    address: str
+    """Where the agent serves."""
     seen: list[agent_v1.RunEvent] = field(default_factory=list)
 
     async def start(self, query: str = "sort it", **fields: Any) -> agent_v1.Run:
@@ -194,7 +196,11 @@ async def mesh(
         def add_capability(server: grpc.aio.Server) -> None:
             capability_v1.add_CapabilityServiceServicer_to_server(CapabilityServicer(service), server)
 
-        served = await stack.enter_async_context(RpcServer("127.0.0.1", 0, add_capability, ()))
+        # a service that is started again has its old address: at another one it would be a replica
+        door = home / "service_port"
+        port = int(door.read_text()) if door.exists() else 0
+        served = await stack.enter_async_context(RpcServer("127.0.0.1", port, add_capability, ()))
+        door.write_text(str(served.port))
         directory.address = served.address
         database = Database(home / "agent.db", *SCHEMAS)
         database.open()
@@ -226,7 +232,7 @@ async def mesh(
         sweeper = asyncio.create_task(runs.recovery.run())
         stack.push_async_callback(_cancelled, sweeper)
         stub, guardian_stub = agent_v1.AgentServiceStub(channel), agent_v1.GuardianServiceStub(channel)
-        yield Mesh(stub, guardian_stub, service, model, router, directory, runs, store, database)
+        yield Mesh(stub, guardian_stub, service, model, router, directory, runs, store, database, agent.address)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -17,6 +17,8 @@ CALL_TIMEOUT_S = 2.0
 """For what the projection can answer, too."""
 ACT_TIMEOUT_S = 10.0
 """For what only the agent can do."""
+WAIT_TIMEOUT_S = 60.0
+"""For a start, which may wait for its turn on a thread, and for work on many runs."""
 WATCH_TIMEOUT_S = 24 * 3600.0
 """A run's watcher may stay for a day; then it comes back with its cursor."""
 REMEDY = "Start it with `waystation up`, or wait until it is back; spans and services are here meanwhile."

@@ -105,6 +105,8 @@ class InterventionView(ContractView):
     """Position in the audit log, from 1."""
     sha256: str
     """Over this entry and the one before it."""
+    outcome: str
+    """`open` until the next boundary, then `applied`; or `superseded`, `failed`, `lapsed` (the run ended first)."""
 
 
 class Intervened(View):

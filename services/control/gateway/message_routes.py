@@ -1,5 +1,7 @@
 """A2A messages of a run over HTTP: read, and sent from outside."""
 
+from typing import Annotated
+
 from fastapi import APIRouter
 from pydantic import AwareDatetime, Field
 
@@ -10,6 +12,8 @@ from services.control.gateway.parameters import MAX_ID_CHARS, Id, JsonObject, Pa
 from services.control.gateway.run_views import MessageView
 from services.control.gateway.view import RequestBody, View
 from shared.pb import agent_v1, common_v1
+
+MessageId = Annotated[str, Field(max_length=256)]
 
 
 class MessageList(View):
@@ -24,11 +28,11 @@ class MessageSend(RequestBody):
 
     recipient_role: str = Field(min_length=1, max_length=MAX_ID_CHARS)
     payload: JsonObject
-    message_id: Id = ""
+    message_id: MessageId = ""
     """Chosen by the sender; the same id is the same message, so that it can be sent again safely."""
     sender_role: Id = ""
     """Who says it; empty means `user`."""
-    in_reply_to: Id = ""
+    in_reply_to: MessageId = ""
     expire_time: AwareDatetime | None = None
     """After this moment it goes to the dead letters instead of its recipient."""
 

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from services.control.gateway.agent_peer import ACT_TIMEOUT_S, AgentPeer
+from services.control.gateway.agent_peer import ACT_TIMEOUT_S, WAIT_TIMEOUT_S, AgentPeer
 from services.control.gateway.contract_fields import duration, json_value
 from services.control.gateway.failures import FAILURES
 from services.control.gateway.parameters import MAX_ID_CHARS, Id, JsonValue, RequestId, RunId
@@ -98,7 +98,7 @@ def run_actions(agent: AgentPeer) -> APIRouter:
             run_timeout=None if body.run_timeout_s is None else duration(body.run_timeout_s),
         )
         async with agent.runs() as stub:
-            started = await stub.StartRun(request, timeout=ACT_TIMEOUT_S)
+            started = await stub.StartRun(request, timeout=WAIT_TIMEOUT_S)
         return RunStarted(run=RunView.of(started.run), is_replayed=started.is_replayed)
 
     @router.post("/prune")
@@ -108,7 +108,7 @@ def run_actions(agent: AgentPeer) -> APIRouter:
             older_than=duration(body.older_than_s), keep=body.keep, is_dry_run=body.is_dry_run
         )
         async with agent.runs() as stub:
-            return RunsPruned.of(await stub.PruneRuns(request, timeout=ACT_TIMEOUT_S))
+            return RunsPruned.of(await stub.PruneRuns(request, timeout=WAIT_TIMEOUT_S))
 
     _add_brakes(router, agent)
     return router
