@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from services.coding.coder import newest_code
 from services.coding.inbox import REVIEW
@@ -15,7 +16,9 @@ from shared.models.chat import ChatModel
 
 CODER = "coder"
 TESTS = "tests"
-MAX_SENT_FINDINGS = 20
+MAX_SENT_FINDINGS = 8
+MAX_SENT_CHARS = 600
+"""Of each text in a message: all of them together fit into the mailbox in any script."""
 
 _NO_CODE = "There is no program to review."
 
@@ -65,7 +68,11 @@ def _refused(message: str) -> Review:
 def _bounded(verdict: Verdict) -> Verdict:
     """What the coder can act on: what was shown, when something was."""
     shown = tuple(finding for finding in verdict.findings if finding.severity is not Severity.MINOR)
-    return Verdict(verdict.is_approved, (shown or verdict.findings)[:MAX_SENT_FINDINGS], verdict.summary)
+    sent = tuple(
+        replace(finding, message=finding.message[:MAX_SENT_CHARS], evidence=finding.evidence[-MAX_SENT_CHARS:])
+        for finding in (shown or verdict.findings)[:MAX_SENT_FINDINGS]
+    )
+    return Verdict(verdict.is_approved, sent, verdict.summary[:MAX_SENT_CHARS])
 
 
 def _told(verdict: Verdict) -> str:

@@ -1,0 +1,1 @@
+"""Measurements of the coding service's roles in a mesh."""

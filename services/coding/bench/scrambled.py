@@ -1,0 +1,46 @@
+"""Gives a mesh the scrambler: its process, and the workflow `review` with it in the reviewer's place."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.coding.bench.own_mesh import Mesh
+from services.coding.bench.scrambler import NAME
+from shared.errors import Unavailable
+
+WORKFLOW = "review-scrambled"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+POLL_S = 0.1
+
+
+@contextmanager
+def scrambler(mesh: Mesh, findings: Path) -> Iterator[None]:
+    """Serves it as a process of the mesh; `findings` is read anew at each call. Raises Unavailable when it ends."""
+    environ = {
+        **mesh.environ,
+        "WAYSTATION_SCRAMBLER_CODING_ADDRESS": mesh.address("coding"),
+        "WAYSTATION_SCRAMBLER_FINDINGS": str(findings),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "services.coding.bench.scrambler"], env=environ)
+    try:
+        _await_ready(process, mesh.home / "run" / f"{NAME}.json")
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", ready: Path) -> None:
+    give_up = time.monotonic() + START_TIMEOUT_S
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise Unavailable("The scrambler did not come up.")
+        time.sleep(POLL_S)
