@@ -48,6 +48,7 @@ from shared.models.recorded_chat import RecordedChatModel
 from shared.pb import agent_v1
 from shared.process import ready_file, run_process, stop_requested
 from shared.rpc.server import RpcServer
+from shared.storage.backup import BackupFolder
 from shared.storage.database import Database
 from shared.storage.health import StorageHealth
 from shared.storage.ledger import Ledger
@@ -65,11 +66,13 @@ class _Storage:
     events: RunEvents
     outbox: Outbox | None
     health: StorageHealth
+    backups: BackupFolder
 
     def counters(self) -> dict[str, float]:
         """What a heartbeat carries."""
         counted = dict(self.outbox.counters if self.outbox else {})
         counted["storage.write_errors"] = self.health.write_errors
+        counted |= self.backups.counters
         with suppress(WaystationError):  # a heartbeat does not depend on the disk
             size = self.database.read_here(store_size)
             counted |= {"storage.used_bytes": size.used_bytes, "storage.free_bytes": size.free_bytes}
@@ -116,7 +119,7 @@ async def _open_storage(settings: AgentSettings, instance_id: str, stack: AsyncE
         stack.push_async_callback(control.close)
         outbox = Outbox(OutboxStore(database), control)
     store = RunStore(database, Custodian(instance_id, settings.lease_s))
-    return _Storage(database, store, RunEvents(store, outbox.note if outbox else None), outbox, health)
+    return _Storage(database, store, RunEvents(store, outbox.note if outbox else None), outbox, health, care.backups)
 
 
 async def _build(

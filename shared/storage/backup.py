@@ -65,6 +65,16 @@ class BackupFolder:
         found = [_read_manifest(path) for path in self.folder.glob(f"{self._stem}-*.json")]
         return sorted((backup for backup in found if backup), key=lambda backup: backup.name, reverse=True)
 
+    @property
+    def counters(self) -> dict[str, float]:
+        """What a heartbeat says of them."""
+        found = self.backups()
+        newest = found[0] if found else None
+        counted: dict[str, float] = {"backup.count": len(found)}
+        if newest:
+            counted |= {"backup.newest_unix_s": newest.time_ns / 1e9, "backup.newest_bytes": newest.size_bytes}
+        return counted
+
     def find(self, name: str) -> Backup:
         """The backup of that name; the newest for an empty one. Raises `NotFound`."""
         for backup in self.backups():

@@ -10,6 +10,7 @@ from services.control.gateway.gateway import Gateway
 from services.control.gateway.incident_views import IncidentList, incident_view
 from services.control.gateway.parameters import PageSize, PageToken, Text
 from services.control.gateway.view import View, utc
+from shared.pb import control_v1
 
 Counts = Mapping[tuple[str, str], float]
 DROPPING = {"spans.dropped": "spans", "span_starts.dropped": "span_starts", "logs.dropped": "logs"}
@@ -20,11 +21,13 @@ class StoreView(View):
     """What a service's store holds, as its last heartbeat said."""
 
     service: str
+    instance_id: str
+    """The process that has it; empty for the control plane's own."""
     used_bytes: int | None
     free_bytes: int | None
     """What deletions have left in the file for what comes."""
     write_errors: int
-    """Transactions that the disk or the file refused, over all lives of the service."""
+    """Transactions that the disk or the file refused, since its process began."""
     backup_count: int | None
     """None when the service makes no backups."""
     newest_backup_time: datetime | None
@@ -70,9 +73,8 @@ def system_routes(gateway: Gateway) -> APIRouter:
     @router.get("/storage")
     async def list_stores() -> StoreList:
         """What the stores hold, whether writing to them fails, and their newest backups."""
-        present, totals = gateway.counters.present(), gateway.counters.totals()
-        services = sorted({service for service, name in present if name.startswith("storage.")})
-        stores = [_store(service, present, totals) for service in services]
+        processes = [(each, gateway.counters.of(each.instance_id)) for each in gateway.registry.snapshot().instances]
+        stores = [_store(*each) for each in processes if "storage.used_bytes" in each[1]]
         return StoreList(stores=[await _own_store(gateway), *stores])
 
     @router.get("/queues")
@@ -85,16 +87,17 @@ def system_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-def _store(service: str, present: Counts, totals: Counts) -> StoreView:
-    newest = _whole(present, service, "backup.newest_unix_s")
+def _store(process: control_v1.ServiceInstance, counters: Mapping[str, float]) -> StoreView:
+    newest = counters.get("backup.newest_unix_s")
     return StoreView(
-        service=service,
-        used_bytes=_whole(present, service, "storage.used_bytes"),
-        free_bytes=_whole(present, service, "storage.free_bytes"),
-        write_errors=_whole(totals, service, "storage.write_errors") or 0,
-        backup_count=_whole(present, service, "backup.count"),
-        newest_backup_time=utc(newest) if newest else None,
-        newest_backup_bytes=_whole(present, service, "backup.newest_bytes") if newest else None,
+        service=process.descriptor.name,
+        instance_id=process.instance_id,
+        used_bytes=_whole(counters.get("storage.used_bytes")),
+        free_bytes=_whole(counters.get("storage.free_bytes")),
+        write_errors=_whole(counters.get("storage.write_errors")) or 0,
+        backup_count=_whole(counters.get("backup.count")),
+        newest_backup_time=None if newest is None else utc(newest),
+        newest_backup_bytes=_whole(counters.get("backup.newest_bytes")),
     )
 
 
@@ -102,6 +105,7 @@ async def _own_store(gateway: Gateway) -> StoreView:
     used, free = await gateway.store_size()
     return StoreView(
         service="control",
+        instance_id="",
         used_bytes=used,
         free_bytes=free,
         write_errors=gateway.write_errors(),
@@ -120,15 +124,14 @@ def _own_queues(gateway: Gateway) -> Iterator[QueueView]:
 
 def _queues(present: Counts, totals: Counts) -> Iterator[QueueView]:
     for service in sorted({service for service, _ in present}):
-        outbox = _whole(present, service, "outbox.waiting_runs")
+        outbox = _whole(present.get((service, "outbox.waiting_runs")))
         if outbox is not None:
             yield QueueView(service=service, name="outbox", waiting=outbox, dropped=None)
         for counter, name in DROPPING.items():
-            dropped = _whole(totals, service, counter)
+            dropped = _whole(totals.get((service, counter)))
             if dropped is not None:
                 yield QueueView(service=service, name=name, waiting=None, dropped=dropped)
 
 
-def _whole(counts: Counts, service: str, name: str) -> int | None:
-    value = counts.get((service, name))
+def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)

@@ -41,6 +41,11 @@ class HeartbeatCounters:
             self._forget()
         self._latest[instance_id] = (service, dict(counters))
 
+    def of(self, instance_id: str) -> Mapping[str, float]:
+        """The latest counters of one process."""
+        _, counters = self._latest.get(instance_id, ("", {}))
+        return counters
+
     def totals(self) -> dict[tuple[str, str], float]:
         """By service and name: the sum over all processes that this control plane has heard of."""
         return _summed(self._latest.values(), self._forgotten)

@@ -100,6 +100,17 @@ def test_only_so_many_are_kept_the_newest(store: Database, folder: BackupFolder)
     assert len(list(folder.folder.glob("*.db"))) == len(list(folder.folder.glob("*.json"))) == 3
 
 
+def test_a_heartbeat_says_how_many_there_are_and_which_is_the_newest(store: Database, folder: BackupFolder) -> None:
+    assert folder.counters == {"backup.count": 0}
+    folder.create(store.path, counts)
+    newest = folder.create(store.path, counts)
+    assert folder.counters == {
+        "backup.count": 2,
+        "backup.newest_unix_s": newest.time_ns / 1e9,
+        "backup.newest_bytes": newest.size_bytes,
+    }
+
+
 def test_what_a_killed_process_left_is_removed(store: Database, folder: BackupFolder) -> None:
     kept = folder.create(store.path, counts)
     for name in ("pairs-1.partial", "pairs-1.partial-journal", "pairs-2.db"):
