@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 
+from services.agent.approvals import Approvals
 from services.agent.arbitrator import Thresholds
 from services.agent.care.agent_store import store_care
 from services.agent.care.upkeep import cared_for
@@ -143,7 +144,7 @@ async def _build(
     live_router = LiveRouter(router, directory.services)
     chat_models = _chat_models(settings, key, Ledger(storage.database), stack)
     mailbox = Mailbox(storage.database, storage.events, lambda run: service_roles(directory.services()))
-    ports = Ports(live_router, directory, peers, storage.events, mailbox, chat_models)
+    ports = Ports(live_router, directory, peers, storage.events, mailbox, chat_models, Approvals(settings.approvals))
     limits = Limits(
         Thresholds(settings.policy_confidence, settings.safe_confidence),
         settings.arbitrate_timeout_s,

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from google.protobuf.message import Message
 from langgraph.runtime import Runtime
 
+from services.agent.approvals import Approvals
 from services.agent.mailbox.delivery import Delivery, Recipient
 from services.agent.state import Hop, Recommendation, RunContext, RunState
 from shared.capability import Artifact, Descriptor, OutgoingMessage, Output
@@ -137,3 +138,5 @@ class Ports:
     events: Events
     mail: Mail
     chat_models: Mapping[Effort, ChatModel]
+    approvals: Approvals = field(default_factory=Approvals)
+    """Which calls somebody must approve first."""

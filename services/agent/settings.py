@@ -2,8 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from services.agent.approvals import check_names
 from shared.settings import DEFAULT_DOORS, Settings
 
 
@@ -51,7 +52,22 @@ class AgentSettings(Settings):
     """How long a run that may have killed the process twice is tried alone: longer than the longest step."""
     drain_timeout_s: float = Field(default=10, ge=0)
     """How long a stopping agent waits for its runs to reach a step boundary."""
+    approvals: tuple[str, ...] = ()
+    """Calls that somebody must approve first: names of capabilities and roles, `risk:high` for services that are not
+    idempotent, `risk:low` for every call."""
     retention_days: float = Field(default=90, gt=0)
     """Finished runs older than this are deleted."""
     retention_runs: int = Field(default=20_000, ge=0)
     """So many finished runs are kept; older ones are deleted."""
+
+    @field_validator("approvals", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        return [name for name in names if name] if isinstance(names, list) else names
+
+    @field_validator("approvals")
+    @classmethod
+    def _check_approvals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(value)
+        return value

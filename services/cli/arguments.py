@@ -4,11 +4,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import typer
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 MOST_DAYS = 36_500
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -40,6 +41,15 @@ def updates(assignments: Sequence[str]) -> Struct:
     struct = Struct()
     struct.update(found)
     return struct
+
+
+def json_or_text(text: str) -> Value:
+    """Read an answer: a JSON object is taken as such, anything else as text."""
+    value = Value(string_value=text)
+    if text.lstrip().startswith("{"):
+        with suppress(ValueError):
+            value.struct_value.update(json.loads(text, parse_constant=_refuse))
+    return value
 
 
 def _value(text: str) -> Any:

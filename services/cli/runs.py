@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.arguments import duration, updates
+from services.cli.arguments import duration, json_or_text, updates
 from services.cli.mesh import connect
 from services.cli.output import JsonOption, as_dict, note, out, print_json
 from services.cli.run_session import CALL_TIMEOUT_S, RunSession, say_detached, user_asker
@@ -135,12 +135,12 @@ def cancel(
 def answer(
     run_id: RunId,
     question_id: Annotated[str, typer.Argument(help="The question's id.")],
-    text: Annotated[str, typer.Argument(help="The answer.")],
+    text: Annotated[str, typer.Argument(help="The answer: text, or a JSON object where the question wants one.")],
     is_json: JsonOption = False,
 ) -> None:
     """Answer the question a run waits for."""
     request = agent_v1.AnswerQuestionRequest(run_id=run_id, question_id=question_id, request_id=str(uuid.uuid4()))
-    request.answer.string_value = text
+    request.answer.CopyFrom(json_or_text(text))
     response = _call(lambda agent: agent.AnswerQuestion(request, timeout=CALL_TIMEOUT_S))
     _say_run(response.run, is_json=is_json)
 

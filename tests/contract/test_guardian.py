@@ -11,6 +11,7 @@ import pytest
 from services.agent.care.agent_store import SCHEMAS
 from services.agent.guardian.audit import Order
 from services.agent.guardian.store import GuardianStore
+from services.agent.nodes.settle_doubt import SKIP
 from shared.capability.wire import json_value
 from shared.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, WaystationError, WrongState
 from shared.pb import agent_v1, common_v1
@@ -304,6 +305,8 @@ async def test_an_act_survives_the_death_of_its_process_and_takes_effect_once(tm
         run = await hanging(made, effort=LOW)
         await act(made, run.run_id, **override(remaining_hops=0))
     async with mesh(tmp_path, owner="agent-2") as made:
+        [doubt] = (await made.watch(run.run_id))[-1].state_changed.run.questions  # the service has moved
+        await made.runs.answer(run.run_id, doubt.question_id, SKIP, "")
         made.seen = await made.watch(run.run_id)
         [entry] = await log_of(made, run.run_id)
     assert made.seen[-1].state_changed.run.state == State.STATE_SUCCEEDED

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from services.agent.approvals import Approvals
 from services.agent.arbitrator import Thresholds
 from services.agent.care.agent_store import SCHEMAS
 from services.agent.checkpoint.saver import Saver
@@ -90,8 +91,10 @@ class ScriptedModel:
         self.decisions: list[dict[str, str]] = []
         self.words = ["Hel", "lo."]
         self.failure: WaystationError | None = None
+        self.asked: list[Sequence[ChatMessage]] = []
 
     async def complete(self, messages: Sequence[ChatMessage], **_: Any) -> Completion:
+        self.asked.append(messages)
         if self.failure:
             raise self.failure
         return Completion(json.dumps(self.decisions.pop(0)))
@@ -212,7 +215,9 @@ async def mesh(
         peers = CapabilityPeers(directory, PeerLoad())  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
         mailbox = Mailbox(database, events, lambda run: service_roles(directory.services()))
-        ports = Ports(router, directory, peers, events, mailbox, {"low": model, "medium": model, "high": model})
+        models = {"low": model, "medium": model, "high": model}
+        approvals = Approvals(agent_settings.approvals)
+        ports = Ports(router, directory, peers, events, mailbox, models, approvals)  # type: ignore[arg-type]
         acts = GuardianStore(database)
         boundaries = [GuardianBoundary(acts, events, agent_settings.max_hops), mailbox]
         graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database), boundaries)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
+from langgraph.types import interrupt
 
+from services.agent.approvals import denial, question
 from services.agent.guardian.routes import is_skipped
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
@@ -12,7 +14,7 @@ from services.agent.state import Doubt, RunContext, RunState, remaining_hops
 from services.agent.threads.conversation import told
 from shared.call_context import current_call
 from shared.capability import Artifact
-from shared.errors import Cancelled, IdempotencyMismatch, InDoubt
+from shared.errors import Cancelled, IdempotencyMismatch, InDoubt, WaystationError
 
 SKIPPED = Cancelled("A guardian left this call out.")
 CHANGED = "An earlier attempt of this hop asked {capability} for something else, and its effect may have happened."
@@ -44,8 +46,8 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         run_context, capability = runtime.context, step.capability or state["decision"]["capability"]
-        if is_skipped(state, step.name):
-            return RunState(hops=[HopCall(ports, run_context, capability, hop_task(state, step, "")).give_up(SKIPPED)])
+        if refusal := _refusal(ports, state, step, capability):  # may end the step here until there is an answer
+            return RunState(hops=[HopCall(ports, run_context, capability, hop_task(state, step, "")).give_up(refusal)])
         # a hop that an earlier attempt began keeps its key, whatever became of the checkpoint it began from
         begun = run_context.open_hops.get(len(state["hops"]) + step.offset, "")
         task = hop_task(state, step, begun or effect_key(), may_have_run=bool(begun))
@@ -63,13 +65,27 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
     return node
 
 
+def _refusal(ports: Ports, state: RunState, step: CallStep, capability: str) -> WaystationError | None:
+    """Why the call is not made: a guardian left it out, or somebody who must approve it does not."""
+    if is_skipped(state, step.name):
+        return SKIPPED
+    role, is_idempotent = _role(state, step), ports.directory.is_idempotent(capability)
+    if not ports.approvals.is_needed(capability, role, is_idempotent=is_idempotent):
+        return None
+    return denial(interrupt(question(capability, role, state["query"])))
+
+
+def _role(state: RunState, step: CallStep) -> str:
+    return step.role or ("" if step.capability else state["decision"].get("role", ""))
+
+
 def hop_task(state: RunState, step: CallStep, key: str, *, may_have_run: bool = False) -> HopTask:
     """What the next hop is to do."""
     return HopTask(
         text=state["query"],
         effort=state["effort"],
         step=step.name,
-        role=step.role or ("" if step.capability else state["decision"].get("role", "")),
+        role=_role(state, step),
         idempotency_key=key,
         hop_index=len(state["hops"]) + step.offset,
         remaining_hops=remaining_hops(state) - step.group_size,

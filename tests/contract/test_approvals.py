@@ -1,0 +1,151 @@
+"""Calls that somebody must approve first, over a real gRPC server and a real file."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+
+from services.agent.approvals import APPROVE, DENY
+from services.agent.nodes.settle_doubt import REPEAT
+from services.agent.settings import AgentSettings
+from shared.capability.wire import json_value
+from shared.errors import InvalidInput, WaystationError, WrongState
+from shared.pb import agent_v1, common_v1
+from shared.rpc.status import peer_errors
+from tests.fakes.agent_mesh import Mesh, mesh
+
+LOW, HIGH = common_v1.EFFORT_LOW, common_v1.EFFORT_HIGH
+State = agent_v1.Run
+CODE = {"reason": "code", "next": "coding"}
+DONE = {"reason": "done", "next": "answer_now"}
+
+
+async def answer(made: Mesh, run_id: str, question_id: str, value: Any, request_id: str = "") -> agent_v1.Run:
+    request = agent_v1.AnswerQuestionRequest(run_id=run_id, question_id=question_id, request_id=request_id)
+    ParseDict(value, request.answer)
+    with peer_errors("agent"):
+        return (await made.stub.AnswerQuestion(request, timeout=30)).run
+
+
+async def asked(made: Mesh, **fields: Any) -> agent_v1.Run:
+    """A run that waits for an approval."""
+    run = await made.start(**fields)
+    async with asyncio.timeout(60):
+        while (run := await made.runs.get(run.run_id)).state != State.STATE_INPUT_REQUIRED:
+            await asyncio.sleep(0.01)
+    return run
+
+
+@pytest.mark.parametrize("policy", ["coding", "risk:high", "risk:low", "rag, coding"])
+async def test_a_call_waits_for_its_approval_and_is_made_once(tmp_path: Path, policy: str) -> None:
+    async with mesh(tmp_path, approvals=policy) as made:
+        run = await asked(made, effort=LOW)
+        [question] = run.questions
+        assert made.service.calls == []
+        assert (question.asked_by, question.text) == ("policy", "May coding be called? Its task: sort it")
+        await answer(made, run.run_id, question.question_id, APPROVE, "once")
+        await answer(made, run.run_id, question.question_id, APPROVE, "once")
+        made.seen = await made.watch(run.run_id)
+        assert len(made.service.calls) == 1
+        with pytest.raises(WrongState):
+            await answer(made, run.run_id, question.question_id, DENY)
+    assert made.seen[-1].state_changed.run.answer == "It is sorted."
+    assert [json_value(item.answer) for item in made.payloads("question_answered")] == [APPROVE]
+
+
+async def test_a_denied_call_is_a_failed_hop_that_the_arbitrator_sees(tmp_path: Path) -> None:
+    async with mesh(tmp_path, approvals="coding") as made:
+        made.model.decisions = [CODE, DONE]
+        run = await asked(made, effort=HIGH)
+        decided = {"decision": DENY, "comment": "not on a Friday"}
+        await answer(made, run.run_id, run.questions[0].question_id, decided)
+        made.seen = await made.watch(run.run_id)
+        assert made.service.calls == []
+    [hop] = made.payloads("hop_ended")
+    assert (hop.error.message, common_v1.ErrorReason.Name(hop.error.reason)) == (
+        "The call was denied: not on a Friday",
+        "ERROR_REASON_FORBIDDEN",
+    )
+    assert made.payloads("hop_started") == []
+    assert "not on a Friday" in "\n".join(message.content for message in made.model.asked[-1])
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("perhaps", InvalidInput),
+        (True, InvalidInput),
+        ({"comment": "no decision"}, InvalidInput),
+        ({"decision": "approve", "force": True}, InvalidInput),
+        ({"decision": "deny", "comment": "x" * 2_001}, InvalidInput),
+        ({"decision": "deny", "comment": "x" * 40_000}, InvalidInput),
+    ],
+)
+async def test_what_does_not_fit_is_refused_and_the_question_stays_open(
+    tmp_path: Path, value: Any, error: type[WaystationError]
+) -> None:
+    async with mesh(tmp_path, approvals="coding") as made:
+        run = await asked(made, effort=LOW)
+        with pytest.raises(error):
+            await answer(made, run.run_id, run.questions[0].question_id, value)
+        with pytest.raises(WrongState, match="no open question"):
+            await answer(made, run.run_id, "question-none", APPROVE)
+        assert (await made.runs.get(run.run_id)).state == State.STATE_INPUT_REQUIRED
+
+
+async def test_each_call_is_asked_about_and_an_old_answer_approves_no_new_one(tmp_path: Path) -> None:
+    async with mesh(tmp_path, approvals="coding") as made:
+        made.model.decisions = [CODE, CODE, DONE]
+        made.service.failure = WrongState("not yet")
+        made.service.forgets_failure = True
+        run = await asked(made, effort=HIGH)
+        first = run.questions[0].question_id
+        await answer(made, run.run_id, first, APPROVE)
+        async with asyncio.timeout(60):
+            while not (run := await made.runs.get(run.run_id)).questions or run.questions[0].question_id == first:
+                await asyncio.sleep(0.01)
+        with pytest.raises(WrongState):
+            await answer(made, run.run_id, first, APPROVE, "another")
+        await answer(made, run.run_id, run.questions[0].question_id, APPROVE)
+        await made.watch(run.run_id)
+        assert len(made.service.calls) == 2
+
+
+async def test_an_approval_survives_the_death_of_its_process_before_and_in_the_call(tmp_path: Path) -> None:
+    async with mesh(tmp_path, dies=True, approvals="coding") as made:
+        run = await asked(made, effort=LOW)
+    async with mesh(tmp_path, dies=True, owner="agent-2", approvals="coding", hangs=True) as made:
+        await answer(made, run.run_id, run.questions[0].question_id, APPROVE)
+        await asyncio.wait_for(made.service.was_called.wait(), 30)
+    async with mesh(tmp_path, owner="agent-3", approvals="coding") as made:
+        waiting = (await made.watch(run.run_id))[-1].state_changed.run  # the service has moved: it may have done it
+        [doubt] = waiting.questions
+        await answer(made, run.run_id, doubt.question_id, REPEAT)
+        made.seen = await made.watch(run.run_id)
+        assert len(made.service.calls) == 1
+    assert made.seen[-1].state_changed.run.state == State.STATE_SUCCEEDED
+    assert [item.question.asked_by for item in made.payloads("question_asked")] == ["policy", "in_doubt"]
+    assert len({item.idempotency_key for item in made.payloads("hop_started")}) == 1
+
+
+async def test_what_is_not_named_is_called_without_asking(tmp_path: Path) -> None:
+    async with mesh(tmp_path, approvals="rag,reviewer") as made:
+        assert (await made.finish(effort=LOW)).state == State.STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize("names", ["Coding!", "risk:extreme", "coding,x y", json.dumps(["coding"])])
+def test_a_policy_that_names_nothing_stops_the_start(names: str) -> None:
+    with pytest.raises(InvalidInput, match="WAYSTATION_AGENT_APPROVALS"):
+        AgentSettings.load({"WAYSTATION_AGENT_APPROVALS": names})
+
+
+def test_the_policy_comes_from_the_environment_or_the_file(tmp_path: Path) -> None:
+    assert AgentSettings.load({"WAYSTATION_AGENT_APPROVALS": " coding, risk:high "}).approvals == (
+        "coding",
+        "risk:high",
+    )
+    (tmp_path / "w.toml").write_text('[agent]\napprovals = ["coding"]\n')
+    assert AgentSettings.load({"WAYSTATION_CONFIG": str(tmp_path / "w.toml")}).approvals == ("coding",)
