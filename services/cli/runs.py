@@ -14,6 +14,7 @@ from rich.text import Text
 
 from services.cli.arguments import duration, json_or_text, updates
 from services.cli.mesh import connect
+from services.cli.messages import message, messages
 from services.cli.output import JsonOption, as_dict, note, out, print_json
 from services.cli.run_session import CALL_TIMEOUT_S, RunSession, say_detached, user_asker
 from services.cli.run_view import STATE_STYLES
@@ -31,6 +32,8 @@ Assignments = Annotated[
 ]
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(message)
+app.command()(messages)
 
 
 class RunState(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import grpc
 
 from shared.errors import NotFound, WaystationError
-from shared.pb import agent_v1
+from shared.pb import agent_v1, common_v1
 from shared.rpc.status import status_code, to_trailers
 
 RUN_ID = "run-1"
@@ -69,6 +69,23 @@ class FakeAgent(agent_v1.AgentServiceServicer):
     ) -> agent_v1.UpdateStateResponse:
         self._enter(request, context)
         return agent_v1.UpdateStateResponse(checkpoint=agent_v1.Checkpoint(checkpoint_id="c2", run_id=RUN_ID))
+
+    def SendMessage(
+        self, request: agent_v1.SendMessageRequest, context: grpc.ServicerContext
+    ) -> agent_v1.SendMessageResponse:
+        self._enter(request, context)
+        return agent_v1.SendMessageResponse(message=request.message)
+
+    def ListMessages(
+        self, request: agent_v1.ListMessagesRequest, context: grpc.ServicerContext
+    ) -> agent_v1.ListMessagesResponse:
+        self._enter(request, context)
+        message = common_v1.A2aMessage(
+            message_id="m-1", sender_role="reviewer", recipient_role="coder", sequence=1, hop_index=2, state=4
+        )
+        message.dead_letter_reason = "expired"
+        message.payload.update({"line": 3})
+        return agent_v1.ListMessagesResponse(messages=[message])
 
     def ListCheckpoints(
         self, request: agent_v1.ListCheckpointsRequest, context: grpc.ServicerContext
