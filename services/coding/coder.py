@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from services.coding.extract import extract_code, is_stuck
 from services.coding.inbox import findings_in, words_in
-from services.coding.prompts import NO_CODE, complaint_of, repair_messages, revise_messages, write_messages
+from services.coding.prompts import NO_CODE, REFUSED, complaint_of, repair_messages, revise_messages, write_messages
 from services.coding.sandbox.execution import Execution
 from services.coding.sandbox.program import MAIN, Program
 from services.coding.sandbox.sandbox import Sandbox
@@ -19,6 +19,7 @@ from shared.models.chat import ChatMessage, ChatModel
 
 MAX_ATTEMPTS = 2
 MAX_SHOWN_CHARS = 2_000
+RETRY_TEMPERATURE = 0.7
 SERVICE = "coding"
 OWN_KINDS = ("code", "run", "verdict")
 
@@ -28,15 +29,56 @@ class _Draft:
     """One attempt at a program, as far as it has come."""
 
     number: int
+    temperature: float
     reply: str = ""
     output_tokens: int = 0
     code: str | None = None
     execution: Execution | None = None
+    refused: str = ""
+    """The program that a review refused; a draft that is the same is no repair."""
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it is the refused program again."""
+        return self.code is not None and self.code.split() == self.refused.split()
+
+    @property
+    def is_success(self) -> bool:
+        """Whether there is a program that runs, and is not known to be wrong."""
+        return self.execution is not None and self.execution.is_success and not self.is_repeated
 
     @property
     def complaint(self) -> str:
         """What is wrong with it, for the model."""
         return complaint_of(self.execution) if self.execution else NO_CODE
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is asked of the model."""
+
+    messages: list[ChatMessage]
+    """For a program, or, when a review found fault with one, for its repair."""
+    anew: list[ChatMessage]
+    """For another program than the refused one."""
+    refused: str = ""
+
+    @classmethod
+    def of(cls, invocation: Invocation) -> "_Order":
+        """From the task, the work of earlier hops and the inbox."""
+        findings, former = findings_in(invocation.inbox), newest_code(invocation.context)
+        words = words_in(invocation.inbox)
+        mind = "\n".join(filter(None, (words, findings and f"{REFUSED}\n{findings}")))
+        if not findings or not former:
+            messages = write_messages(invocation.task, invocation.context, mind)
+            return cls(messages, messages)
+        # what the program printed and what was said of it stands in the findings, as far as it matters
+        sources = [item for item in invocation.context if item.name != SERVICE and item.kind not in OWN_KINDS]
+        return cls(
+            revise_messages(invocation.task, sources, words, former.text, findings),
+            write_messages(invocation.task, sources, mind),
+            former.text,
+        )
 
 
 class Coder:
@@ -49,32 +91,38 @@ class Coder:
     async def write(self, model: ChatModel, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
         """Yields text, code and runs, and a result that is `incomplete` when the repaired program fails as well.
 
-        Raises ModelNonsense when the model writes no program twice, and what the model and the sandbox raise. No
-        model is asked on a machine that cannot run its code.
+        A model that answers a review with the same program is asked for another one, at a temperature. No model is asked
+        on a machine that cannot run its code.
+
+        Raises ModelNonsense when the model writes no program twice, and what the model and the sandbox raise.
         """
         await self._sandbox.check()
-        messages = _first_messages(invocation)
+        order = _Order.of(invocation)
+        messages, temperature = order.messages, 0.0
         tokens = min(invocation.max_output_tokens or self._max_output_tokens, self._max_output_tokens)
         told: list[str] = []
         execution: Execution | None = None
         for number in range(1, MAX_ATTEMPTS + 1):
             if number > 1:
                 yield _remember(TextDelta("\n\nAnother try:\n\n"), told)
-            draft = _Draft(number)
+            draft = _Draft(number, temperature, refused=order.refused)
             async with aclosing(cast(Any, self._attempt(model, messages, tokens, draft, invocation, call))) as outputs:
                 async for output in outputs:
                     yield _remember(output, told)
             tokens -= draft.output_tokens
             execution = draft.execution or execution
-            if tokens <= 0 or (execution and execution.is_success):
+            if tokens <= 0 or draft.is_success:
                 break
-            messages += repair_messages(draft.reply, draft.complaint)
+            if draft.is_repeated:
+                messages, temperature = order.anew, RETRY_TEMPERATURE
+            else:
+                messages = [*messages, *repair_messages(draft.reply, draft.complaint)]
         if execution is None:
             raise ModelNonsense(
                 f"The model wrote no Python program for this task in {number} replies.",
                 remedy="Ask for a program in plain words, or set a larger model.",
             )
-        yield Result("".join(told), "answered" if execution.is_success else "incomplete")
+        yield Result("".join(told), "answered" if draft.is_success else "incomplete")
 
     async def _attempt(
         self,
@@ -100,7 +148,9 @@ class Coder:
     async def _reply(
         self, model: ChatModel, messages: Sequence[ChatMessage], max_tokens: int, draft: _Draft
     ) -> AsyncIterator[Output]:
-        async with aclosing(cast(Any, model.stream(messages, max_tokens=max_tokens))) as deltas:
+        async with aclosing(
+            cast(Any, model.stream(messages, max_tokens=max_tokens, temperature=draft.temperature))
+        ) as deltas:
             async for delta in deltas:
                 if delta.text:
                     draft.reply += delta.text
@@ -118,17 +168,6 @@ class Coder:
 def newest_code(context: Sequence[Artifact]) -> Artifact | None:
     """The last program among the work of earlier hops."""
     return next((item for item in reversed(context) if item.kind == "code" and item.text.strip()), None)
-
-
-def _first_messages(invocation: Invocation) -> list[ChatMessage]:
-    """The prompt: for a program, or, when a review found fault with one, for its repair."""
-    findings, former = findings_in(invocation.inbox), newest_code(invocation.context)
-    words = words_in(invocation.inbox)
-    if findings and former:
-        # what the program printed and what was said of it stands in the findings, as far as it matters
-        sources = [item for item in invocation.context if item.name != SERVICE and item.kind not in OWN_KINDS]
-        return revise_messages(invocation.task, sources, words, former.text, findings)
-    return write_messages(invocation.task, invocation.context, "\n".join(filter(None, (words, findings))))
 
 
 def _remember(output: Output, told: list[str]) -> Output:

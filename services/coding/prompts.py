@@ -16,8 +16,10 @@ and a few short examples whose results are printed. Do not guess the results."""
 
 NO_CODE = "Your reply holds no program. Reply with one ```python block that holds the whole program."
 REPAIR = "Reply with the corrected whole program in one ```python block."
-FOUND = "A reviewer ran your program and found:"
-REVISE = "Keep what is right, correct what is wrong, and reply with the whole program in one ```python block."
+FOUND = "The program is wrong. A reviewer ran it and found:"
+REVISE = """First say in two sentences which lines cause that and what they must do instead. Then write the corrected \
+whole program in one ```python block."""
+REFUSED = "An earlier program was refused by a reviewer, who found:"
 
 HINTS = {
     "ModuleNotFoundError": "Only the standard library is installed: do without that module.",

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.coding.capability import CodingCapability, describe_coding
-from services.coding.coder import Coder
-from services.coding.prompts import HINTS, NO_CODE, WRITE
+from services.coding.coder import RETRY_TEMPERATURE, Coder
+from services.coding.prompts import HINTS, NO_CODE, REFUSED, WRITE
 from services.coding.review_hop import ReviewHop
 from services.coding.reviewer import Reviewer
 from services.coding.sandbox import sandbox as sandbox_module
@@ -126,7 +126,25 @@ async def test_findings_without_a_program_and_words_of_others_stand_with_the_tas
     model = ScriptedChatModel([GOOD])
     await write(sandbox, model, inbox=(REVIEWED, Message("m2", "user", "coder", {"text": "Be brief."})))
     content = model.requests[0].messages[1].content
-    assert content == "Print a sum.\n\nMessage of user: Be brief.\n- line 1: wrong sum (5, not 4)"
+    assert content == f"Print a sum.\n\nMessage of user: Be brief.\n{REFUSED}\n- line 1: wrong sum (5, not 4)"
+
+
+SAME = "```python\nprint('so', 2 + 3)\n```\n"
+
+
+async def test_a_model_that_repeats_the_refused_program_is_asked_for_another_one(sandbox: Sandbox) -> None:
+    model = ScriptedChatModel([SAME, GOOD])
+    outputs = await write(sandbox, model, context=(FORMER,), inbox=(REVIEWED,))
+    first, second = model.requests
+    assert (first.temperature, second.temperature) == (0.0, RETRY_TEMPERATURE)
+    assert "2 + 3" in first.text and "2 + 3" not in second.text and "wrong sum" in second.text
+    assert isinstance(outputs[-1], Result) and outputs[-1].outcome == "answered"
+    assert [item.text for item in artifacts(outputs, "code")][-1] == "print('so', 2 + 2)\n"
+
+
+async def test_the_refused_program_twice_is_an_incomplete_answer(sandbox: Sandbox) -> None:
+    outputs = await write(sandbox, ScriptedChatModel([SAME, SAME]), context=(FORMER,), inbox=(REVIEWED,))
+    assert isinstance(outputs[-1], Result) and outputs[-1].outcome == "incomplete"
 
 
 @pytest.mark.parametrize(
