@@ -84,6 +84,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Incidents
+         * @description Crashes and recoveries, newest first: processes that went without leave, runs that lost their agent.
+         */
+        get: operations["list_incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/logs": {
         parameters: {
             query?: never;
@@ -141,6 +161,26 @@ export interface paths {
          * @description Set the mode for all processes, for a while or until it is set again; they follow without a restart.
          */
         put: operations["set_mode"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Queues
+         * @description What waits, in the control plane and in the services, and what queues had to drop.
+         */
+        get: operations["list_queues"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -473,9 +513,29 @@ export interface paths {
         };
         /**
          * List Services
-         * @description All registered processes with their health.
+         * @description All registered processes with their health, and how they were lately.
          */
         get: operations["list_services"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Stores
+         * @description What the stores hold, whether writing to them fails, and their newest backups.
+         */
+        get: operations["list_stores"];
         put?: never;
         post?: never;
         delete?: never;
@@ -893,7 +953,7 @@ export interface components {
             title: string;
         };
         /** @description An event of `/api/events`: its lines `event`, `id` and `data`. */
-        ControlSse: components["schemas"]["ReadySse"] | components["schemas"]["RegistryChangedSse"] | components["schemas"]["SpanStartedSse"] | components["schemas"]["SpanEndedSse"] | components["schemas"]["RunChangedSse"] | components["schemas"]["HopSse"] | components["schemas"]["DecisionSse"] | components["schemas"]["A2aMessageSse"] | components["schemas"]["ModeChangedSse"] | components["schemas"]["ResetSse"] | components["schemas"]["EndSse"];
+        ControlSse: components["schemas"]["ReadySse"] | components["schemas"]["RegistryChangedSse"] | components["schemas"]["SpanStartedSse"] | components["schemas"]["SpanEndedSse"] | components["schemas"]["RunChangedSse"] | components["schemas"]["HopSse"] | components["schemas"]["DecisionSse"] | components["schemas"]["A2aMessageSse"] | components["schemas"]["ModeChangedSse"] | components["schemas"]["IncidentSse"] | components["schemas"]["ResetSse"] | components["schemas"]["EndSse"];
         /**
          * Cursor
          * @description Where a reader of `/api/events` stands.
@@ -1124,6 +1184,11 @@ export interface components {
             /** Cursor */
             cursor: string;
             /**
+             * Lost Span Count
+             * @description Spans that died with their process, since the control plane started.
+             */
+            lost_span_count: number;
+            /**
              * Pending Span Count
              * @description Spans that wait for the disk.
              */
@@ -1198,6 +1263,15 @@ export interface components {
              * @enum {string}
              */
             type: "guardian_acted";
+        };
+        /**
+         * HealthSample
+         * @description How a process was, as one of its heartbeats said.
+         */
+        HealthSample: {
+            health: components["schemas"]["ProcessHealth"];
+            /** Time Unix Ms */
+            time_unix_ms: number;
         };
         /**
          * HopEnded
@@ -1320,6 +1394,75 @@ export interface components {
              * @enum {string}
              */
             type: "hop_started";
+        };
+        /**
+         * IncidentList
+         * @description Incidents, newest first.
+         */
+        IncidentList: {
+            /**
+             * Cursor
+             * @description Follow `/api/events` after it to hear of all later ones.
+             */
+            cursor: string;
+            /** Incidents */
+            incidents: components["schemas"]["IncidentView"][];
+            /** Next Page Token */
+            next_page_token: string;
+        };
+        /**
+         * IncidentSse
+         * @description Something went wrong, or was put right again.
+         */
+        IncidentSse: {
+            data: components["schemas"]["IncidentView"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            event: "incident";
+            /** Id */
+            id: string;
+        };
+        /**
+         * IncidentView
+         * @description Something that went wrong, or was put right again, as the control plane saw it.
+         */
+        IncidentView: {
+            /**
+             * Gap Ms
+             * @description For how long nothing was heard of the process; None for runs.
+             */
+            gap_ms: number | null;
+            /**
+             * Instance Id
+             * @description The process that was lost or is back; empty for runs.
+             */
+            instance_id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "process_lost" | "process_back" | "run_lost" | "run_resumed";
+            /** Message */
+            message: string;
+            /**
+             * Number
+             * @description Grows.
+             */
+            number: number;
+            /**
+             * Run Id
+             * @description Empty for processes.
+             */
+            run_id: string;
+            /** Service */
+            service: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
         };
         /**
          * Intervene
@@ -1791,6 +1934,37 @@ export interface components {
             };
             /** Text */
             text: string;
+        };
+        /**
+         * QueueList
+         * @description The queues that are known of.
+         */
+        QueueList: {
+            /** Queues */
+            queues: components["schemas"]["QueueView"][];
+        };
+        /**
+         * QueueView
+         * @description Something that waits in a service.
+         */
+        QueueView: {
+            /**
+             * Dropped
+             * @description Given up since the service began, over all its lives; None for queues that drop nothing.
+             */
+            dropped: number | null;
+            /**
+             * Name
+             * @description `spans`, `span_starts`, `logs`, `outbox`, `forwarded_<signal>`.
+             */
+            name: string;
+            /** Service */
+            service: string;
+            /**
+             * Waiting
+             * @description None when the service does not say.
+             */
+            waiting: number | null;
         };
         /**
          * ReadySse
@@ -2352,6 +2526,11 @@ export interface components {
              * Format: date-time
              */
             heartbeat_time: string;
+            /**
+             * History
+             * @description The last heartbeats, oldest first, when they were asked for.
+             */
+            history: components["schemas"]["HealthSample"][];
             /** Instance Id */
             instance_id: string;
             /** Kind */
@@ -2601,6 +2780,43 @@ export interface components {
             updates: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * StoreList
+         * @description The stores that are known of.
+         */
+        StoreList: {
+            /** Stores */
+            stores: components["schemas"]["StoreView"][];
+        };
+        /**
+         * StoreView
+         * @description What a service's store holds, as its last heartbeat said.
+         */
+        StoreView: {
+            /**
+             * Backup Count
+             * @description None when the service makes no backups.
+             */
+            backup_count: number | null;
+            /**
+             * Free Bytes
+             * @description What deletions have left in the file for what comes.
+             */
+            free_bytes: number | null;
+            /** Newest Backup Bytes */
+            newest_backup_bytes: number | null;
+            /** Newest Backup Time */
+            newest_backup_time: string | null;
+            /** Service */
+            service: string;
+            /** Used Bytes */
+            used_bytes: number | null;
+            /**
+             * Write Errors
+             * @description Transactions that the disk or the file refused, over all lives of the service.
+             */
+            write_errors: number;
         };
         /**
          * TextProduced
@@ -2994,11 +3210,15 @@ export type Fork = components['schemas']['Fork'];
 export type GatewayHealth = components['schemas']['GatewayHealth'];
 export type GuardianActed = components['schemas']['GuardianActed'];
 export type GuardianActedEvent = components['schemas']['GuardianActedEvent'];
+export type HealthSample = components['schemas']['HealthSample'];
 export type HopEnded = components['schemas']['HopEnded'];
 export type HopEndedEvent = components['schemas']['HopEndedEvent'];
 export type HopSse = components['schemas']['HopSse'];
 export type HopStarted = components['schemas']['HopStarted'];
 export type HopStartedEvent = components['schemas']['HopStartedEvent'];
+export type IncidentList = components['schemas']['IncidentList'];
+export type IncidentSse = components['schemas']['IncidentSse'];
+export type IncidentView = components['schemas']['IncidentView'];
 export type Intervene = components['schemas']['Intervene'];
 export type Intervened = components['schemas']['Intervened'];
 export type InterventionView = components['schemas']['InterventionView'];
@@ -3020,6 +3240,8 @@ export type QuestionAnsweredEvent = components['schemas']['QuestionAnsweredEvent
 export type QuestionAsked = components['schemas']['QuestionAsked'];
 export type QuestionAskedEvent = components['schemas']['QuestionAskedEvent'];
 export type QuestionView = components['schemas']['QuestionView'];
+export type QueueList = components['schemas']['QueueList'];
+export type QueueView = components['schemas']['QueueView'];
 export type ReadySse = components['schemas']['ReadySse'];
 export type RecommendationView = components['schemas']['RecommendationView'];
 export type RegistryChangedSse = components['schemas']['RegistryChangedSse'];
@@ -3060,6 +3282,8 @@ export type SpanView = components['schemas']['SpanView'];
 export type StateChanged = components['schemas']['StateChanged'];
 export type StateChangedEvent = components['schemas']['StateChangedEvent'];
 export type StateUpdate = components['schemas']['StateUpdate'];
+export type StoreList = components['schemas']['StoreList'];
+export type StoreView = components['schemas']['StoreView'];
 export type TextProduced = components['schemas']['TextProduced'];
 export type TextProducedEvent = components['schemas']['TextProducedEvent'];
 export type ThreadView = components['schemas']['ThreadView'];
@@ -3206,6 +3430,41 @@ export interface operations {
             };
         };
     };
+    list_incidents: {
+        parameters: {
+            query?: {
+                run_id?: string;
+                /** @description 0 means 50 */
+                page_size?: number;
+                /** @description From the page before */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     list_logs: {
         parameters: {
             query?: {
@@ -3333,6 +3592,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModeView"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_queues: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueList"];
                 };
             };
             /** @description What went wrong */
@@ -3984,7 +4272,10 @@ export interface operations {
     };
     list_services: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description So many of each process's last heartbeats, too */
+                samples?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3998,6 +4289,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ServiceList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_stores: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoreList"];
                 };
             };
             /** @description What went wrong */

@@ -35,7 +35,6 @@ export class ControlLive {
   #take(event: ControlSse): StreamVerdict {
     // what was fetched before the stream stood, or before a gap in it, may be old
     if (event.event === "ready" || event.event === "reset") void this.client.invalidateQueries();
-    if (event.event === "registry_changed") this.client.setQueryData(keys.services, event.data);
     if (event.event === "mode_changed") this.client.setQueryData(keys.mode, event.data);
     for (const listener of [...this.#listeners]) listener(event);
     return event.event === "end" ? "again" : "taken";

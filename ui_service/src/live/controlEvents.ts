@@ -16,6 +16,7 @@ const NAMES: Record<ControlEventName, true> = {
   decision: true,
   a2a_message: true,
   mode_changed: true,
+  incident: true,
   reset: true,
   end: true,
 };

@@ -1,9 +1,14 @@
 import type { Metadata } from "next";
+import { Suspense } from "react";
 
-import { PageHead } from "@/components/ui/Panel";
+import { AskPage } from "@/features/ask/AskPage";
 
 export const metadata: Metadata = { title: "Ask" };
 
-export default function AskPage() {
-  return <PageHead title="Ask" />;
+export default function Page() {
+  return (
+    <Suspense>
+      <AskPage />
+    </Suspense>
+  );
 }

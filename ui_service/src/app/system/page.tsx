@@ -1,9 +1,7 @@
 import type { Metadata } from "next";
 
-import { PageHead } from "@/components/ui/Panel";
+import { SystemPage } from "@/features/system/SystemPage";
 
 export const metadata: Metadata = { title: "System" };
 
-export default function SystemPage() {
-  return <PageHead title="System" />;
-}
+export default SystemPage;

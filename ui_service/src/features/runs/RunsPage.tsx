@@ -2,11 +2,11 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Activity, Search } from "lucide-react";
+import Link from "next/link";
 import { useRouter, useSearchParams } from "next/navigation";
 import { useEffect, useState } from "react";
 
 import { get } from "@/api/client";
-import { keys } from "@/api/keys";
 import { Button } from "@/components/ui/Button";
 import { FIELD } from "@/components/ui/field";
 import { PageHead, Panel } from "@/components/ui/Panel";
@@ -93,17 +93,21 @@ function TextFilter({ text, onChange }: { text: string; onChange: (text: string)
 /** A choice among the names that there are now, and the one in the address. */
 function NameFilter({ kind, value, onChange }: { kind: "workflow" | "service"; value: string; onChange: (value: string) => void }) {
   const names = useQuery({
-    queryKey: kind === "workflow" ? keys.workflows : keys.services,
-    queryFn: async ({ signal }) =>
-      kind === "workflow" ? await get("/api/workflows", { signal }) : await get("/api/services", { signal }),
-    select: (found) =>
-      "workflows" in found
-        ? found.workflows.map((each) => each.name)
-        : found.services.filter((each) => each.kind === "capability").map((each) => each.name),
+    queryKey: ["names", kind],
+    queryFn: ({ signal }) => (kind === "workflow" ? workflowNames(signal) : serviceNames(signal)),
   });
   const all = [...new Set([...(names.data ?? []), ...(value ? [value] : [])])].sort();
   const options = [{ value: "", label: `Every ${kind}` }, ...all.map((name) => ({ value: name, label: name }))];
   return <Select label={kind === "workflow" ? "Workflow" : "Service"} value={value} onChange={onChange} options={options} className="w-40" />;
+}
+
+async function workflowNames(signal: AbortSignal): Promise<string[]> {
+  return (await get("/api/workflows", { signal })).workflows.map((each) => each.name);
+}
+
+async function serviceNames(signal: AbortSignal): Promise<string[]> {
+  const { services } = await get("/api/services", { signal });
+  return services.filter((each) => each.kind === "capability").map((each) => each.name);
 }
 
 function NoRuns({ isNarrowed }: { isNarrowed: boolean }) {
@@ -111,7 +115,7 @@ function NoRuns({ isNarrowed }: { isNarrowed: boolean }) {
     return (
       <EmptyState icon={Search} title="No run fits the filters">
         <Button asChild className="mt-2">
-          <a href="/runs">Show all runs</a>
+          <Link href="/runs">Show all runs</Link>
         </Button>
       </EmptyState>
     );

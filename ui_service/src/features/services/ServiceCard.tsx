@@ -4,11 +4,11 @@ import { bytes, duration } from "@/features/run/fns/format";
 import { fromNow, momentOf, wholeMoment } from "@/format/time";
 
 import { healthSaying } from "./fns/health";
-import type { Sample } from "./fns/samples";
+import { pointsOf } from "./fns/samples";
 import { Sparkline } from "./Sparkline";
 
 /** One process: who it is, how it is, and why when it is not well. */
-export function ServiceCard({ service, samples, now }: { service: ServiceView; samples: readonly Sample[]; now: number }) {
+export function ServiceCard({ service, now }: { service: ServiceView; now: number }) {
   const health = healthSaying(service, now);
   return (
     <li
@@ -46,9 +46,9 @@ export function ServiceCard({ service, samples, now }: { service: ServiceView; s
       </div>
       <div className="grid min-w-0 content-start gap-3">
         <div className="grid grid-cols-3 gap-5">
-          <Sparkline label="CPU" value={cores(service.health.cpu)} points={pointsOf(samples, "cpu")} least={0.25} />
-          <Sparkline label="Memory" value={bytes(service.health.rss_bytes)} points={pointsOf(samples, "rssBytes")} least={1} />
-          <Sparkline label="Loop lag" value={duration(service.health.event_loop_lag_ms)} points={pointsOf(samples, "lagMs")} least={50} />
+          <Sparkline label="CPU" value={cores(service.health.cpu)} points={pointsOf(service.history, "cpu")} least={0.25} />
+          <Sparkline label="Memory" value={bytes(service.health.rss_bytes)} points={pointsOf(service.history, "rss_bytes")} least={1} />
+          <Sparkline label="Loop lag" value={duration(service.health.event_loop_lag_ms)} points={pointsOf(service.history, "event_loop_lag_ms")} least={50} />
         </div>
         <dl className="flex flex-wrap gap-x-5 gap-y-1 text-xs text-muted">
           <Fact name="address" value={service.address} isMono />
@@ -80,8 +80,4 @@ function lease(service: ServiceView, now: number): string {
 
 function cores(share: number | null): string {
   return share === null ? "–" : `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
-}
-
-function pointsOf(samples: readonly Sample[], figure: "cpu" | "rssBytes" | "lagMs") {
-  return samples.map((sample) => ({ at: sample.at, value: sample[figure] }));
 }

@@ -16,7 +16,7 @@ import { useServices } from "./useServices";
 
 /** The registry: who is there, and how everybody is. */
 export function ServicesPage() {
-  const { services, samples, isPending, isError, error, refetch, dataUpdatedAt } = useServices();
+  const { services, isPending, isError, error, refetch, dataUpdatedAt } = useServices();
   const isLive = useConnection().phase === "live";
   const clock = useClock();
   // while nobody tells, nothing is said to have lapsed since
@@ -47,7 +47,7 @@ export function ServicesPage() {
         ) : (
           <ul aria-label="Services" className="divide-y divide-line">
             {byNeed(services, now).map((service) => (
-              <ServiceCard key={service.instance_id} service={service} samples={samples[service.instance_id] ?? []} now={now} />
+              <ServiceCard key={service.instance_id} service={service} now={now} />
             ))}
           </ul>
         )}
