@@ -1,6 +1,6 @@
 """What the nodes need of the world."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -28,8 +28,8 @@ class Node(Protocol):
 class Router(Protocol):
     """Says which services fit a query."""
 
-    async def recommend(self, query: str) -> Recommendation:
-        """Score the query against the services that are there and healthy."""
+    async def recommend(self, query: str, tags: Collection[str] = ()) -> Recommendation:
+        """Score the query against the services that are there, healthy and have all `tags`."""
         ...
 
 

@@ -1,6 +1,6 @@
 """The router as the nodes want it: plain values, and only services that are there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from services.agent.router.recommendation import Recommendation as Recommended
 from services.agent.router.router import Router
@@ -18,9 +18,9 @@ class LiveRouter:
         """Begin with a query that will be asked about in a moment."""
         self._router.expect(query)
 
-    async def recommend(self, query: str) -> Recommendation:
-        """Score the query. Raises `InvalidInput` for an empty one."""
-        allowed = [service.name for service in self._services()]
+    async def recommend(self, query: str, tags: Collection[str] = ()) -> Recommendation:
+        """Score the query for the services that have all `tags`. Raises `InvalidInput` for an empty one."""
+        allowed = [service.name for service in self._services() if set(tags) <= set(service.tags)]
         return to_state(await self._router.recommend(query, allowed))
 
 

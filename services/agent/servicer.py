@@ -177,7 +177,7 @@ class AgentServicer(agent_v1.AgentServiceServicer):
     ) -> agent_v1.RecommendRouteResponse:
         """See the contract."""
         check_request(RunRequest(query=request.query))
-        recommendation = await self._router.recommend(request.query)
+        recommendation = await self._router.recommend(request.query, request.tags)
         return agent_v1.RecommendRouteResponse(recommendation=recommendation_to_proto(recommendation))
 
     async def ListWorkflows(

@@ -1,6 +1,7 @@
 """`waystation route`: what the router recommends for a question, or for a file of them."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ app = typer.Typer()
 @app.command()
 def route(
     query: Annotated[str, typer.Argument(help="The question.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Only services that have this tag; may be repeated.")] = None,
     batch: Annotated[Path | None, typer.Option(help="A JSONL file with `query` a line.")] = None,
     is_json: JsonOption = False,
 ) -> None:
@@ -28,19 +30,20 @@ def route(
     if (batch is None) == (not query):
         raise InvalidInput("Give either a question or --batch FILE.", field="query")
     if batch is None:
-        _print_route(asyncio.run(_recommend(query)), is_json=is_json)
-    elif asyncio.run(_route_batch(Batch(batch, ("query",)))):
+        _print_route(asyncio.run(_recommend(query, tag or [])), is_json=is_json)
+    elif asyncio.run(_route_batch(Batch(batch, ("query",)), tag or [])):
         raise typer.Exit(1)
 
 
-async def _recommend(query: str) -> agent_v1.Recommendation:
+async def _recommend(query: str, tags: Sequence[str]) -> agent_v1.Recommendation:
     async with connect("agent") as channel:
         agent = agent_v1.AgentServiceStub(channel)
-        response = await agent.RecommendRoute(agent_v1.RecommendRouteRequest(query=query), timeout=TIMEOUT_S)
+        request = agent_v1.RecommendRouteRequest(query=query, tags=tags)
+        response = await agent.RecommendRoute(request, timeout=TIMEOUT_S)
         return response.recommendation
 
 
-async def _route_batch(batch: Batch) -> bool:
+async def _route_batch(batch: Batch, tags: Sequence[str]) -> bool:
     """Print one JSON a line; returns whether a line failed. One query at a time, so that latencies are honest."""
     async with connect("agent") as channel:
         agent = agent_v1.AgentServiceStub(channel)
@@ -48,7 +51,7 @@ async def _route_batch(batch: Batch) -> bool:
             query = row.fields["query"]
             try:
                 with calling("agent"):
-                    request = agent_v1.RecommendRouteRequest(query=query)
+                    request = agent_v1.RecommendRouteRequest(query=query, tags=tags)
                     response = await agent.RecommendRoute(request, timeout=TIMEOUT_S)
             except Unavailable:
                 raise

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +111,7 @@ class ScriptedModel:
 class FakeRouter:
     top: str = "coding"
 
-    async def recommend(self, query: str) -> Recommendation:
+    async def recommend(self, query: str, tags: Collection[str] = ()) -> Recommendation:
         candidate = Candidate(service="coding", confidence=0.95, matched_tags=["python"], nearest_examples=["write"])
         return Recommendation(top=self.top, confidence=0.95, candidates=[candidate], router="embedding", latency_ms=2.0)
 

@@ -1,6 +1,6 @@
 """A step's text is stored before its result: a step that has a checkpoint is never done, nor told, again."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -54,7 +54,7 @@ class NotingSaver(InMemorySaver):
 class Nobody:
     """A mesh without services."""
 
-    async def recommend(self, query: str) -> Recommendation:
+    async def recommend(self, query: str, tags: Collection[str] = ()) -> Recommendation:
         return Recommendation(top="", confidence=1.0, candidates=[], router="none", latency_ms=0.0)
 
     def services(self) -> Sequence[Descriptor]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from shared.errors import InvalidInput
+from shared.pb import agent_v1
 from tests.fakes.agent_service import FakeAgent
 from tests.unit.services.cli.conftest import Waystation
 
@@ -11,6 +12,13 @@ from tests.unit.services.cli.conftest import Waystation
 def test_a_recommendation_is_shown_with_its_confidence(waystation: Waystation, agent: FakeAgent) -> None:
     output = waystation("route", "where is it written?").stdout
     assert "rag" in output and "0.90" in output and "4.5 ms" in output
+
+
+def test_tags_narrow_the_choice(waystation: Waystation, agent: FakeAgent) -> None:
+    waystation("route", "where is it written?", "--tag", "retrieval", "--tag", "docs")
+    assert [
+        list(request.tags) for request in agent.requests if isinstance(request, agent_v1.RecommendRouteRequest)
+    ] == [["retrieval", "docs"]]
 
 
 def test_an_abstaining_router_is_none(waystation: Waystation, agent: FakeAgent) -> None:
