@@ -91,7 +91,7 @@ class Coder:
     async def write(self, model: ChatModel, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
         """Yields text, code and runs, and a result that is `incomplete` when the repaired program fails as well.
 
-        A model that answers a review with the same program is asked for another one, at a temperature. No model is asked
+        A model that answers a review with the same program is asked for another, at a temperature. No model is asked
         on a machine that cannot run its code.
 
         Raises ModelNonsense when the model writes no program twice, and what the model and the sandbox raise.

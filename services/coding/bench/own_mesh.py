@@ -44,7 +44,10 @@ def running_mesh(**settings: str) -> Iterator[Mesh]:
     with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder:
         home = Path(folder)
         (home / "models").symlink_to(models)
-        mesh = Mesh(home, {**os.environ, **_free_ports(), "WAYSTATION_HOME": folder, **settings})
+        ports = _free_ports()
+        control = f"127.0.0.1:{ports['WAYSTATION_CONTROL_PORT']}"
+        own = {**ports, "WAYSTATION_HOME": folder, "WAYSTATION_CONTROL_ADDRESS": control}
+        mesh = Mesh(home, {**os.environ, **own, **settings})
         try:
             _waystation(mesh, START_TIMEOUT_S, "up", "--detach", "--timeout", str(START_TIMEOUT_S - 30))
             yield mesh
