@@ -173,10 +173,13 @@ class Capabilities:
     """Yields a text and then raises, or a replayed result."""
 
     failure: WaystationError | None
+    moves_to: str = ""
     tasks: list[HopTask] = field(default_factory=list)
 
-    async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output]:
+    async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output | Moved]:
         self.tasks.append(task)
+        if self.moves_to:
+            yield Moved(self.moves_to)
         yield TextDelta("half")
         if self.failure:
             raise self.failure
@@ -200,9 +203,16 @@ class Events:
         pass
 
 
-async def step(capabilities: Capabilities, events: Events, open_hops: Mapping[int, str] | None = None) -> RunState:
+async def step(
+    capabilities: Capabilities,
+    events: Events,
+    open_hops: Mapping[int, str] | None = None,
+    open_addresses: Mapping[int, str] | None = None,
+) -> RunState:
     ports = Ports(Any, Directory(), capabilities, events, NoMail(), {})  # type: ignore[arg-type]
-    runtime = Runtime(context=RunContext("run", "thread", "c", open_hops=open_hops or {}))
+    runtime = Runtime(
+        context=RunContext("run", "thread", "c", open_hops=open_hops or {}, open_addresses=open_addresses or {})
+    )
     with serving(CallContext(effect_keys=EffectKeys("thread/task"))):
         return await call_capability(ports, CallStep("call", 5.0))(STATE, runtime=runtime)
 
@@ -237,3 +247,19 @@ async def test_another_request_under_the_key_of_an_earlier_attempt_is_in_doubt()
     state = await step(Capabilities(IdempotencyMismatch("other")), Events(), {0: "thread/older/hop/0"})
     doubt = state["doubts"]["call"]
     assert doubt and doubt["key"] == "thread/task/hop/0"
+
+
+async def test_a_hop_says_anew_where_its_call_goes_before_it_is_sent() -> None:
+    events = Events()
+    state = await step(Capabilities(None, moves_to="127.0.0.1:2"), events)
+    starts = [payload for payload in events.payloads if isinstance(payload, agent_v1.HopStarted)]
+    assert [start.address for start in starts] == ["", "127.0.0.1:2"]
+    assert {(start.hop_index, start.idempotency_key) for start in starts} == {(0, "thread/task/hop/0")}
+    assert state["hops"][0]["text"] == "whole"
+
+
+async def test_a_call_that_may_have_been_made_is_made_where_it_went() -> None:
+    capabilities, events = Capabilities(None), Events()
+    await step(capabilities, events, {0: "thread/older/hop/0"}, {0: "127.0.0.1:9"})
+    assert [(task.address, task.may_have_run) for task in capabilities.tasks] == [("127.0.0.1:9", True)]
+    assert events.payloads[0].address == "127.0.0.1:9"
