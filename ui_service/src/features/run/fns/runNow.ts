@@ -54,7 +54,6 @@ export function controlsOf(state: RunState): readonly Control[] {
   switch (state) {
     case "pending":
     case "running":
-    case "lost":
       return ["pause", "cancel"];
     case "paused":
       return ["resume", "cancel"];

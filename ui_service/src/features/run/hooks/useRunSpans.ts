@@ -9,6 +9,7 @@ import { useControlEvent } from "@/live/LiveProvider";
 
 import type { SpanSet } from "../fns/spanSet";
 import { SpanFeed } from "../spanFeed";
+import type { SpanView } from "../types";
 
 /** Pages are small enough that reading one does not hold the page up. */
 const PAGE_SIZE = 1_000;
@@ -39,11 +40,17 @@ export function useRunSpans(runId: string): RunSpans {
 
 async function fetchAll(runId: string, feed: SpanFeed, signal: AbortSignal): Promise<{ isCut: boolean }> {
   let token = "";
+  let waiting: SpanView[] = [];
   for (let page = 0; page < MAX_PAGES; page++) {
     const query = { page_size: PAGE_SIZE, page_token: token };
     const list = await get("/api/runs/{run_id}/spans", { path: { run_id: runId }, query, signal });
-    feed.add(list.spans);
+    waiting.push(...list.spans);
     token = list.next_page_token;
+    // the first page at once, later ones when they double what is there: all is laid out anew each time
+    if (!token || page === MAX_PAGES - 1 || waiting.length >= feed.spans.get().size) {
+      feed.add(waiting);
+      waiting = [];
+    }
     if (!token) return { isCut: false };
   }
   return { isCut: true };

@@ -32,6 +32,7 @@ export function Breaks({ breaks, extent, view, nowMs }: { breaks: readonly Break
 
 /** The same in words. */
 export function breakSaying(each: Break): string {
-  const length = each.toMs === null ? "until now" : `for ${duration(each.toMs - each.fromMs)}`;
-  return each.cause === "lost" ? `The agent died; nobody drove the run ${length}.` : `Stopped ${length}, went on after: ${each.cause}.`;
+  if (each.toMs === null) return "The agent died; nobody has driven the run since.";
+  const length = duration(each.toMs - each.fromMs);
+  return each.cause === "lost" ? `The agent died; nobody drove the run for ${length}.` : `Stopped for ${length}; went on after: ${each.cause}.`;
 }

@@ -1,5 +1,5 @@
 import { ChevronDown, ChevronRight, Mail, RotateCcw } from "lucide-react";
-import type { CSSProperties } from "react";
+import { type CSSProperties, memo } from "react";
 
 import { cn } from "@/components/cn";
 
@@ -32,8 +32,8 @@ export interface SpanRowProps {
   onFold: (key: string) => void;
 }
 
-/** One span: what it is, and when it was. It only draws. */
-export function SpanRow(props: SpanRowProps) {
+/** One span: what it is, and when it was. It only draws, and only when something of it changed. */
+export const SpanRow = memo(function SpanRow(props: SpanRowProps) {
   const { id, row, number, top, isActive, isMatch, isFolded, onOpen } = props;
   return (
     <div
@@ -57,7 +57,7 @@ export function SpanRow(props: SpanRowProps) {
       <BarCell {...props} />
     </div>
   );
-}
+});
 
 function NameCell({ row, isFolded, isMatch, epoch, messageCount, onFold }: SpanRowProps) {
   const Chevron = isFolded ? ChevronRight : ChevronDown;

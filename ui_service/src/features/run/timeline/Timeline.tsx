@@ -2,7 +2,7 @@
 
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { Waypoints } from "lucide-react";
-import { type CSSProperties, type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
+import { type CSSProperties, type KeyboardEvent, useCallback, useEffect, useMemo, useRef, useState } from "react";
 
 import { cn } from "@/components/cn";
 import { EmptyState, ErrorState } from "@/components/ui/States";
@@ -58,6 +58,13 @@ function Waterfall({ runId, story, spans, view, onView }: TimelineProps) {
   const keys = useMemo(() => rows.map((row) => row.key), [rows]);
   const opened = model.tree.byKey.get(view.span);
 
+  const open = useCallback(
+    (key: string) => {
+      setActive(key);
+      onView({ span: key });
+    },
+    [onView],
+  );
   function go(key: string) {
     if (!key) return;
     setActive(key);
@@ -118,10 +125,7 @@ function Waterfall({ runId, story, spans, view, onView }: TimelineProps) {
           hasPath={hasPath}
           activeKey={activeKey}
           onAction={act}
-          onOpen={(key) => {
-            setActive(key);
-            onView({ span: key });
-          }}
+          onOpen={open}
         />
       </div>
       {opened && (
@@ -153,7 +157,7 @@ function Rows({ model, markers, hasPath, activeKey, onAction, onOpen }: RowsProp
   const box = useRef<HTMLDivElement>(null);
   const { rows, matches } = model.visible;
   // eslint-disable-next-line react-hooks/incompatible-library -- the compiler is not in use
-  const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => box.current, estimateSize: () => ROW_PX, overscan: 10 });
+  const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => box.current, estimateSize: () => ROW_PX, overscan: 6 });
   const activeIndex = rows.findIndex((row) => row.key === activeKey);
   useEffect(() => {
     if (activeIndex >= 0) virtual.scrollToIndex(activeIndex);

@@ -26,7 +26,9 @@ export function useTimeline(spans: SpanSet, runId: string, search: string) {
   const isLive = useMemo(() => [...spans.values()].some(isRunning), [spans]);
   const isOpen = isLive || breaks.some((each) => each.toMs === null);
   const now = Math.max(useNow(isOpen), known.endMs);
-  const extent: Extent = isOpen ? { startMs: known.startMs, endMs: now } : known;
+  const endMs = isOpen ? now : known.endMs;
+  const extent: Extent = useMemo(() => ({ startMs: known.startMs, endMs }), [known.startMs, endMs]);
+  const view = useMemo(() => zoom ?? wholeOf(extent), [zoom, extent]);
   const total = extent.endMs - extent.startMs;
   const fold = useCallback((key: string, isFolded?: boolean) => {
     setFolded((before) => {
@@ -48,11 +50,11 @@ export function useTimeline(spans: SpanSet, runId: string, search: string) {
       setFolded(new Set(isFolded ? tree.rows.filter((row) => row.childCount && row.depth).map((row) => row.key) : [])),
     nowMs: now,
     extent,
-    view: zoom ?? wholeOf(extent),
+    view,
     isZoomed: zoom !== null,
     zoomTo: setZoom,
     zoomBy: (factor: number, anchor = 0.5) => {
-      const next = zoomed(zoom ?? wholeOf(extent), factor, anchor, total);
+      const next = zoomed(view, factor, anchor, total);
       setZoom(next.fromMs <= 0 && next.toMs >= total ? null : next);
     },
     resetZoom: () => setZoom(null),
