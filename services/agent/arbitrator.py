@@ -59,7 +59,8 @@ async def arbitrate(
     messages = arbitrate_messages(state, services, mail)
     open_services = [item.name for item in services if not has_served(state, item.name)]
     # a confident router knows what is wanted, and after a result it is too late to ask
-    may_ask = not state["hops"] and state["recommendation"]["confidence"] < thresholds.policy_confidence
+    is_open = not state["hops"] and not state.get("has_asked")
+    may_ask = is_open and state["recommendation"]["confidence"] < thresholds.policy_confidence
     schema = decision_schema(open_services, may_ask)
     usages: list[ChatUsage] = []
     problem: WaystationError = ModelNonsense("The model was not asked.")

@@ -9,6 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from services.agent.arbitrator import Thresholds
+from services.agent.nodes.ask_user import ask_user
 from services.agent.nodes.call_capability import CallStep, call_capability
 from services.agent.nodes.decide_next import decide_next, next_step
 from services.agent.nodes.recommend_route import recommend_route
@@ -48,12 +49,14 @@ def build_graph(
     call = CallStep("call_capability", limits.hop_timeout_s)
     add("recommend_route", recommend_route(ports))
     add("decide_next", decide_next(ports, limits.thresholds, limits.arbitrate_timeout_s))
+    add("ask_user", ask_user())
     add("call_capability", call_capability(ports, call))
     add("settle_doubt", settle_doubt(ports, {call.name: call}))
     add("respond", respond(ports, limits.respond_timeout_s, limits.context_budget_tokens))
     graph.add_edge(START, "recommend_route")
     graph.add_edge("recommend_route", "decide_next")
-    graph.add_conditional_edges("decide_next", next_step, ["call_capability", "respond"])
+    graph.add_conditional_edges("decide_next", next_step, ["call_capability", "ask_user", "respond"])
+    graph.add_edge("ask_user", "recommend_route")
     graph.add_conditional_edges("call_capability", _after_call, ["decide_next", "settle_doubt"])
     graph.add_conditional_edges("settle_doubt", _after_call, ["decide_next", "settle_doubt"])
     graph.add_edge("respond", END)
@@ -71,4 +74,4 @@ def steps_of(workflow: str) -> Sequence[str]:
 
 def recursion_limit(max_hops: int) -> int:
     """Steps that a run of `max_hops` may take: a bound of ours, not the library's."""
-    return 2 * max_hops + 4
+    return 2 * max_hops + 7  # the last three for a question back

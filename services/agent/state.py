@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NotRequired, TypeVar
 
 # pydantic reads these types when a person edits a state, and on Python 3.11 only in this form
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from shared.capability.service import Effort
 
@@ -120,6 +120,8 @@ class RunState(TypedDict, total=False):
     current_cycle: int
     """From 0: how often the bounded loop has begun."""
     has_unresolved_review: bool
+    has_asked: bool
+    """Whether the user was asked what is meant: once is enough."""
     guardian_entry: int
     """The newest entry of the guardian's log that the state has."""
     forced_capability: str
@@ -158,6 +160,7 @@ def initial_state(query: str, effort: Effort, max_hops: int, max_cycles: int = 0
         max_cycles=max_cycles,
         current_cycle=0,
         has_unresolved_review=False,
+        has_asked=False,
         forced_capability="",
         vetoed_capabilities=[],
         skipped_steps={},

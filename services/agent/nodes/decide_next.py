@@ -59,9 +59,14 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
     return node
 
 
-def next_step(state: RunState) -> Literal["call_capability", "respond"]:
+def next_step(state: RunState) -> Literal["call_capability", "ask_user", "respond"]:
     """Where the decision leads."""
-    return "call_capability" if state["decision"]["action"] == "call" else "respond"
+    match state["decision"]["action"]:
+        case "call":
+            return "call_capability"
+        case "clarify" if not (state["hops"] or state.get("has_asked")):
+            return "ask_user"
+    return "respond"
 
 
 def decision_to_proto(decision: Decision, state: RunState, seconds: float) -> agent_v1.Decision:
