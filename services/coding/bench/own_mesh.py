@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +35,18 @@ class Mesh:
 
 
 @contextmanager
-def running_mesh(**settings: str) -> Iterator[Mesh]:
+def running_mesh(workflows: Mapping[str, str], **settings: str) -> Iterator[Mesh]:
     """Starts it at free ports, with `settings` as further WAYSTATION_ variables. Raises Unavailable when it stays down.
 
-    The data folder of the settings only lends its models.
+    It has documents of `workflows`, by file name. The data folder of the settings only lends its models.
     """
     models = Settings.load(os.environ).home.absolute() / "models"
     with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder:
         home = Path(folder)
         (home / "models").symlink_to(models)
+        (home / "workflows").mkdir()
+        for name, text in workflows.items():
+            (home / "workflows" / name).write_text(text, encoding="utf-8")
         ports = _free_ports()
         control = f"127.0.0.1:{ports['WAYSTATION_CONTROL_PORT']}"
         own = {**ports, "WAYSTATION_HOME": folder, "WAYSTATION_CONTROL_ADDRESS": control}

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from services.coding.bench.measure import Measure
 from services.coding.bench.own_mesh import running_mesh
-from services.coding.bench.scrambled import WORKFLOW, scrambler
+from services.coding.bench.scrambled import WORKFLOW, scrambled_workflow, scrambler
 from services.coding.bench.tasks import OWN_TASKS, Task, is_solved, read_tasks
 from services.coding.sandbox.gate import Gate
 from services.coding.sandbox.limits import Limits
@@ -30,6 +30,7 @@ ARMS = ("auto", "review", "scrambled")
 BUDGET_S = 35 * 60
 """No task is begun after that; the rows say how many there were."""
 RUN_TIMEOUT_S = 600
+REVIEW_DOCUMENT = Path(__file__).parents[3] / "workflows" / "review.yaml"
 WORKFLOWS = {"auto": "auto", "review": "review", "scrambled": WORKFLOW}
 
 
@@ -62,7 +63,8 @@ async def measure(data: Path | None = None) -> list[Measure]:
     `data` holds other tasks. Raises InvalidInput when it holds none, and Unavailable when the mesh does not come up.
     """
     tasks = read_tasks(data or OWN_TASKS)
-    with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder, running_mesh() as mesh:
+    workflows = {f"{WORKFLOW}.yaml": scrambled_workflow(REVIEW_DOCUMENT.read_text(encoding="utf-8"))}
+    with tempfile.TemporaryDirectory(prefix="waystation-bench-") as folder, running_mesh(workflows) as mesh:
         findings, root = Path(folder) / "findings.json", ScratchRoot(Path(folder) / "scratch")
         try:
             judge = Sandbox(root, Limits(), Gate(1, 1))

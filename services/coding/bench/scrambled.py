@@ -9,12 +9,21 @@ from pathlib import Path
 
 from services.coding.bench.own_mesh import Mesh
 from services.coding.bench.scrambler import NAME
-from shared.errors import Unavailable
+from shared.errors import InternalError, Unavailable
 
 WORKFLOW = "review-scrambled"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
+
+
+def scrambled_workflow(shipped: str) -> str:
+    """The document of `review`, under another name, with the scrambler as reviewer."""
+    reviewer = "capability: coding\n    role: reviewer"
+    if shipped.count(reviewer) != 1 or "\nname: review\n" not in f"\n{shipped}":
+        raise InternalError("The workflow review is not what this bench knows.", remedy="Adapt scrambled_workflow.")
+    renamed = f"\n{shipped}".replace("\nname: review\n", f"\nname: {WORKFLOW}\n").lstrip("\n")
+    return renamed.replace(reviewer, reviewer.replace("coding", NAME))
 
 
 @contextmanager

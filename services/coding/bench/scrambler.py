@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 from services.coding.inbox import REVIEW
 from shared.call_context import CallContext
-from shared.capability import Artifact, Descriptor, Invocation, OutgoingMessage, Output, serve
+from shared.capability import Artifact, Descriptor, Invocation, OutgoingMessage, Output, Result, TextDelta, serve
 from shared.capability.wire import EFFORTS, artifact_to_proto, output_from_proto
 from shared.errors import InvalidInput
 from shared.pb import capability_v1, common_v1
@@ -60,6 +60,8 @@ class Scrambler:
                         yield self._swapped(output)
 
     def _swapped(self, output: Output) -> Output:
+        if isinstance(output, TextDelta | Result):
+            return replace(output, text="")  # it repeats the findings, and would reach the coder as earlier work
         if isinstance(output, OutgoingMessage):
             return replace(output, payload={"kind": REVIEW, "is_approved": False, **self._others()})
         if isinstance(output, Artifact) and output.kind == "verdict":
