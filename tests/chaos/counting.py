@@ -1,8 +1,8 @@
-"""The witness: a capability that counts each effect, in its ledger's transaction (`tally`) or outside (`outside`).
+"""The witnesses: capabilities that count each effect, in the ledger's transaction (`tally`) or outside (`outside`).
 
 `tally` adds a row per effect to the service's own file, together with the outcome: once and only once. `outside`
 appends a line to a file that knows no transaction and no key, as most of the world does: whether a broken attempt did
-it cannot be known, so a repetition must be asked about.
+it cannot be known, so a repetition must be asked about. `post` adds a row per message that it is given.
 """
 
 import os
@@ -15,12 +15,17 @@ from pathlib import Path
 import apsw
 
 from shared.call_context import CallContext
-from shared.capability import Commit, Descriptor, Invocation, Result, TextDelta, serve
+from shared.capability import Commit, Descriptor, Invocation, OutgoingMessage, Result, TextDelta, serve
 from shared.capability.outputs import Yield
 from shared.storage.database import Schema
 
 TALLY_SCHEMA = Schema("tally", ("CREATE TABLE tally (key TEXT, run_id TEXT, hop_index INTEGER);",))
+POST_SCHEMA = Schema("post", ("CREATE TABLE letters (run_id TEXT, message_id TEXT);",))
 OUTSIDE_FILE = "outside.txt"
+LETTERS = "write letters"
+"""A task of `tally` that begins so has it write to `post`."""
+LETTERS_OF_A_HOP = 2
+POSTED = "All letters are posted."
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,14 @@ class Effect:
     key: str
     run_id: str
     hop_index: int
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One application of a message, as the witness saw it."""
+
+    run_id: str
+    message_id: str
 
 
 def answer_to(task: str) -> str:
@@ -54,7 +67,26 @@ class Tally:
 
         yield TextDelta("Counted: ")
         yield TextDelta(invocation.task)
+        if invocation.task.startswith(LETTERS):
+            for number in range(LETTERS_OF_A_HOP):
+                yield OutgoingMessage("post", {"number": number})
         yield Commit(count)
+
+
+class Post:
+    """Keeps the messages that it is given, in the transaction of the ledger."""
+
+    descriptor = Descriptor("post", "Posts letters.", ("post",), ("post letters, item one",), is_transactional=True)
+
+    async def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Yield]:
+        """Keep each message."""
+
+        def keep(connection: apsw.Connection) -> Result:
+            rows = [(invocation.run_id, message.message_id) for message in invocation.inbox]
+            connection.executemany("INSERT INTO letters VALUES (?, ?)", rows)
+            return Result(f"Posted {len(rows)}.")
+
+        yield Commit(keep)
 
 
 class Outside:
@@ -89,10 +121,21 @@ def seen(home: Path) -> Iterator[Effect]:
                 yield Effect(*row)
 
 
+def posted(home: Path) -> Iterator[Letter]:
+    """Every message that the witness has kept in the mesh at `home`."""
+    post = home / "post" / "ledger.db"
+    if post.exists():
+        with closing(apsw.Connection(str(post), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            for row in connection.execute("SELECT * FROM letters"):
+                yield Letter(*row)
+
+
 def main(name: str) -> None:
-    """Serve one of the two."""
+    """Serve one of the three."""
     if name == "tally":
         serve(Tally(), TALLY_SCHEMA)
+    elif name == "post":
+        serve(Post(), POST_SCHEMA)
     else:
         serve(Outside(Path(os.environ["WAYSTATION_HOME"]) / OUTSIDE_FILE))
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from shared.pb import agent_v1
+from shared.pb import agent_v1, common_v1
+from tests.chaos.counting import LETTERS
 from tests.chaos.processes import Mesh, Process
 
 LIVE = 8
 CALL_TIMEOUT_S = 5.0
 PAUSE_S = 0.05
+LETTERS_FROM_OUTSIDE = 3
 
 QUERIES = {
     "inside": "count inside, item {}",
@@ -22,10 +24,11 @@ QUERIES = {
     "code": "code: double a number, {}",
     "fact": "what is the retention of backups? {}",
     "sum": "sum up 2 and {}",
+    "letters": LETTERS + ", item {}",
 }
 """The kinds of runs; each needs another service."""
 
-SERVICES = ("tally", "outside", "rag", "coding", "tools")
+SERVICES = ("tally", "outside", "post", "rag", "coding", "tools")
 """What the agent calls."""
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -44,6 +47,8 @@ class Tracked:
     query: str
     events: list[agent_v1.RunEvent] = field(default_factory=list)
     """As they arrived, over all connections."""
+    sent: list[str] = field(default_factory=list)
+    """The ids of messages to it that the agent has acknowledged."""
 
     @property
     def run(self) -> agent_v1.Run | None:
@@ -137,7 +142,10 @@ class Load:
             if tracked:
                 self.tracked.append(tracked)
                 self._has_started.set()
-                await self._follow(tracked)
+                if kind == "letters":
+                    await asyncio.gather(self._follow(tracked), self._write(tracked))
+                else:
+                    await self._follow(tracked)
 
     async def _wait_until_known(self, kind: str) -> None:
         """Return when the agent knows a service that has just been restarted, lest it answer without it."""
@@ -160,6 +168,31 @@ class Load:
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(PAUSE_S)
         return None
+
+    async def _write(self, tracked: Tracked) -> None:
+        """Send messages to the run from outside, each until the agent has it or says that the run has ended."""
+        for number in range(LETTERS_FROM_OUTSIDE):
+            await asyncio.sleep(self._rng.uniform(0.0, 0.1))
+            message = common_v1.A2aMessage(message_id=f"outside-{number}", recipient_role="post")
+            message.payload.update({"number": number})
+            request = agent_v1.SendMessageRequest(run_id=tracked.run_id, message=message)
+            while not (tracked.has_ended or self.is_stopping):
+                try:
+                    await self._stub.SendMessage(request, timeout=CALL_TIMEOUT_S, wait_for_ready=True)
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(PAUSE_S)
+                else:
+                    tracked.sent.append(message.message_id)
+                    break
+
+    async def messages(self, tracked: Tracked) -> list[common_v1.A2aMessage]:
+        """The run's messages as they are stored now."""
+        request = agent_v1.ListMessagesRequest(run_id=tracked.run_id, page_size=500)
+        try:
+            found = await self._stub.ListMessages(request, timeout=CALL_TIMEOUT_S, wait_for_ready=True)
+        except grpc.aio.AioRpcError:
+            return []  # what is missing will be noticed by whoever compares
+        return list(found.messages)
 
     async def _follow(self, tracked: Tracked) -> None:
         while not (tracked.has_ended or tracked.asks):

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.chaos.counting import seen
+from tests.chaos.counting import posted, seen
 from tests.chaos.load import LIVE, Load
 from tests.chaos.processes import Died, Mesh
 from tests.chaos.verdict import Evidence, Verdict, judge
@@ -46,7 +46,7 @@ _SERVED = ("during_call", "after_record", "while_streaming", "during_commit", "d
 TARGETS = (
     Target(
         "agent",
-        ("inside", "inside", "outside", "story"),
+        ("inside", "letters", "outside", "story"),
         (*_INSIDE_AGENT, AT_RANDOM),
         0.44,
     ),
@@ -222,12 +222,14 @@ class Attack:
             self._outcome.problems.append(f"it does not start again: {error}")
 
     async def _judge(self) -> None:
-        effects = list(seen(self._mesh.home))
+        effects, letters = list(seen(self._mesh.home)), list(posted(self._mesh.home))
         everything = [
             Evidence(
                 item,
                 await self._load.replay(item),
                 [effect for effect in effects if effect.run_id == item.run_id],
+                [letter for letter in letters if letter.run_id == item.run_id],
+                await self._load.messages(item) if item.kind == "letters" else (),
             )
             for item in self._load.tracked
         ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.counting import POSTED
 from tests.kept_homes import kept_if_failing
 from tests.mesh import ROOT
 
@@ -30,6 +31,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "tools": ("services.tools",),
     "tally": ("tests.chaos.counting", "tally"),
     "outside": ("tests.chaos.counting", "outside"),
+    "post": ("tests.chaos.counting", "post"),
     "agent": ("services.agent",),
 }
 """What is started, in this order."""
@@ -44,13 +46,17 @@ def _decide(match: str, following: str) -> dict[str, Any]:
 
 
 SCRIPT: tuple[dict[str, Any], ...] = (
+    _decide("(?s)Request: write letters.*Result 2", "answer_now"),
+    _decide("(?s)Request: write letters.*Result 1", "post"),
     _decide("Result 1", "answer_now"),
+    _decide("Request: write letters", "tally"),
     _decide("Request: count inside", "tally"),
     _decide("Request: count outside", "outside"),
     _decide("Request: code", "coding"),
     _decide("Request: what is the retention", "rag"),
     _decide("Request: sum", "tools"),
     _decide("", "answer_now"),
+    {"match": "Result of post", "where": "last", "reply": POSTED},
     {"match": "story", "where": "last", "reply": STORY, "delay_ms": 3},
     {"match": "double", "reply": CODE},
     {"match": "retention", "reply": "Backups are kept for 35 days [1]."},

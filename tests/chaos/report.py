@@ -15,7 +15,10 @@ from tests.chaos.verdict import Verdict
 
 SHOWN_FINDINGS = 5
 """Of each cell."""
-COLUMNS = ("kills", "runs", "resumed", "asked", "failed", "duplicated", "effects lost", "runs lost", "broken")
+COLUMNS = (
+    *("kills", "runs", "resumed", "asked", "failed", "duplicated", "effects lost", "runs lost", "broken"),
+    *("messages", "applied twice", "messages lost"),
+)
 
 
 def total(outcomes: Sequence[Outcome], process: str = "total", boundary: str = "") -> Outcome:
@@ -75,7 +78,8 @@ def _cells(item: Outcome) -> list[str]:
     verdict = item.verdict
     numbers = (verdict.runs, verdict.resumed, verdict.asked, verdict.failed)
     bad = (verdict.duplicated, verdict.effects_lost, verdict.runs_lost, verdict.broken)
-    return [item.boundary, str(item.kills), *map(str, numbers), *map(str, bad), f"{item.resume_s:.2f} s"]
+    mail = (verdict.messages, verdict.applied_twice, verdict.messages_lost)
+    return [item.boundary, str(item.kills), *map(str, (*numbers, *bad, *mail)), f"{item.resume_s:.2f} s"]
 
 
 def _style(item: Outcome) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from shared.pb import agent_v1, common_v1
-from tests.chaos.counting import Effect, answer_to
+from tests.chaos.counting import POSTED, Effect, Letter, answer_to
 from tests.chaos.load import Tracked
 from tests.chaos.processes import STORY
 from tests.chaos.verdict import Evidence, Verdict, judge
@@ -140,3 +140,60 @@ def test_events_that_are_not_as_they_were_sent_are_found(
 def test_text_is_replaced_by_a_later_attempt_and_never_doubled(texts: list[agent_v1.TextProduced], broken: int) -> None:
     events = numbered(RUNNING, *texts, ended(agent_v1.Run.STATE_SUCCEEDED, STORY))
     assert judged(events, [], kind="story").broken == broken
+
+
+POSTING = numbered(
+    RUNNING,
+    HOP,
+    agent_v1.HopEnded(hop_index=1, capability="post", outcome="answered"),
+    ended(agent_v1.Run.STATE_SUCCEEDED, POSTED),
+)
+APPLIED = (Letter("run-1", "hop-0"), Letter("run-1", "hop-1"), Letter("run-1", "outside-0"))
+
+
+def mailbox(**states: int) -> list[common_v1.A2aMessage]:
+    acknowledged = common_v1.A2aMessage.STATE_ACKNOWLEDGED
+    found = {"hop-0": acknowledged, "hop-1": acknowledged, "outside-0": acknowledged}
+    found |= {name.replace("_", "-"): state for name, state in states.items()}
+    return [
+        common_v1.A2aMessage(message_id=name, hop_index=0 if name.startswith("hop") else -1, state=state)  # type: ignore[arg-type]
+        for name, state in found.items()
+        if state
+    ]
+
+
+def judged_mail(letters: Iterable[Letter], messages: Sequence[common_v1.A2aMessage]) -> Verdict:
+    tracked = Tracked("run-1", "letters", "write letters, item 1", list(POSTING), ["outside-0"])
+    evidence = Evidence(tracked, POSTING, [EFFECT], list(letters), messages)
+    return judge([evidence], is_service_killed=False)
+
+
+def test_messages_that_were_applied_once_each_are_clean() -> None:
+    verdict = judged_mail(APPLIED, mailbox())
+    assert verdict.is_clean, verdict.findings
+    assert verdict.messages == 3
+
+
+def test_a_message_that_came_too_late_is_a_dead_letter_and_not_lost() -> None:
+    late = mailbox(outside_0=common_v1.A2aMessage.STATE_DEAD_LETTERED)
+    assert judged_mail(APPLIED[:2], late).is_clean
+    assert judged_mail(APPLIED, late).messages_lost == 1
+
+
+def test_a_message_that_was_applied_twice_is_found() -> None:
+    assert judged_mail([*APPLIED, APPLIED[0]], mailbox()).applied_twice == 1
+
+
+@pytest.mark.parametrize(
+    ("letters", "messages"),
+    [
+        (APPLIED[:2], mailbox()),
+        (APPLIED[:2], mailbox(outside_0=0)),
+        (APPLIED[1:], mailbox(hop_0=0)),
+        (APPLIED[1:], mailbox(hop_0=common_v1.A2aMessage.STATE_DEAD_LETTERED)),
+        (APPLIED[1:], mailbox(hop_0=common_v1.A2aMessage.STATE_DELIVERED)),
+    ],
+    ids=["not applied", "acknowledged, not stored", "never stored", "dead though its reader came", "only delivered"],
+)
+def test_a_message_that_is_lost_is_found(letters: Sequence[Letter], messages: list[common_v1.A2aMessage]) -> None:
+    assert judged_mail(letters, messages).messages_lost >= 1

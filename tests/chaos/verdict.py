@@ -4,8 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.agent.mailbox.rows import DONE_AGAIN
 from shared.pb import agent_v1, common_v1
-from tests.chaos.counting import Effect, answer_to
+from tests.chaos.counting import LETTERS_OF_A_HOP, POSTED, Effect, Letter, answer_to
 from tests.chaos.load import Tracked
 from tests.chaos.processes import STORY
 
@@ -15,7 +16,7 @@ EXCUSED = ("PEER_UNAVAILABLE", "MODEL_UNAVAILABLE", "DRAINING", "DEADLINE")
 
 
 WITHOUT = "answered without the service"
-HOPS = ("inside", "outside", "code", "fact", "sum")
+HOPS = ("inside", "outside", "code", "fact", "sum", "letters")
 """The kinds of runs that need a hop."""
 
 
@@ -36,6 +37,12 @@ class Verdict:
     """Hops that claim an effect that is not there, or an effect whose hop says that it failed."""
     runs_lost: int = 0
     """Acknowledged runs that have not ended, or ended as nobody may."""
+    messages: int = 0
+    """Messages that were sent and could be delivered."""
+    applied_twice: int = 0
+    """Applications of a message beyond its first."""
+    messages_lost: int = 0
+    """Messages that are neither applied nor dead letters, or are applied although the mailbox says otherwise."""
     broken: int = 0
     """Runs whose events have gaps, repetitions, doubled text, or differ from what was sent."""
     reasons: list[str] = field(default_factory=list)
@@ -45,7 +52,8 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         """Whether nothing was lost, doubled or broken."""
-        return not (self.duplicated or self.effects_lost or self.runs_lost or self.broken)
+        mail = self.applied_twice or self.messages_lost
+        return not (self.duplicated or self.effects_lost or self.runs_lost or self.broken or mail)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,10 @@ class Evidence:
     tracked: Tracked
     stored: Sequence[agent_v1.RunEvent]
     effects: Sequence[Effect]
+    letters: Sequence[Letter] = ()
+    """Messages that the run's hops have applied."""
+    messages: Sequence[common_v1.A2aMessage] = ()
+    """The run's mailbox."""
 
     @property
     def hops(self) -> Mapping[int, agent_v1.HopEnded]:
@@ -78,6 +90,7 @@ def judge(everything: Iterable[Evidence], *, is_service_killed: bool) -> Verdict
         verdict.runs += 1
         _judge_end(evidence, verdict, EXCUSED if is_service_killed else ())
         _judge_effects(evidence, verdict)
+        _judge_messages(evidence, verdict)
         _judge_events(evidence, verdict)
     return verdict
 
@@ -113,6 +126,8 @@ def _is_answered(tracked: Tracked, answer: str) -> bool:
             return answer == answer_to(tracked.query)
         case "story":
             return answer == STORY
+        case "letters":
+            return answer == POSTED
         case "code":
             return "42" in answer
         case "fact":
@@ -143,6 +158,46 @@ def _judge_effects(evidence: Evidence, verdict: Verdict) -> None:
             verdict.findings.append(
                 f"{_name(evidence.tracked)} says that hop {index} failed ({reason}), but it was done"
             )
+
+
+def _judge_messages(evidence: Evidence, verdict: Verdict) -> None:
+    if not evidence.tracked.has_ended:
+        return  # that is judged elsewhere
+    applied = Counter(letter.message_id for letter in evidence.letters)
+    mailbox = {message.message_id: message for message in evidence.messages}
+    for message_id, count in applied.items():
+        if count > 1:
+            verdict.applied_twice += count - 1
+            verdict.findings.append(f"{_name(evidence.tracked)} applied message {message_id} {count} times")
+    for message_id in {*evidence.tracked.sent, *mailbox, *applied}:
+        message = mailbox.get(message_id)
+        is_excused = message is not None and _is_excused(message, evidence)
+        verdict.messages += not is_excused
+        if is_excused == bool(applied[message_id]):
+            verdict.messages_lost += 1
+            state = common_v1.A2aMessage.State.Name(message.state) if message else "not in the mailbox"
+            verdict.findings.append(
+                f"{_name(evidence.tracked)} applied message {message_id} {applied[message_id]} times, and it is {state}"
+            )
+
+    kept = [item for item in mailbox.values() if item.hop_index == 0 and not _is_excused(item, evidence)]
+    if _is_posted(evidence) and len(kept) != LETTERS_OF_A_HOP:
+        verdict.messages_lost += abs(LETTERS_OF_A_HOP - len(kept))
+        verdict.findings.append(
+            f"{_name(evidence.tracked)} has {len(kept)} of its first hop's {LETTERS_OF_A_HOP} letters"
+        )
+
+
+def _is_excused(message: common_v1.A2aMessage, evidence: Evidence) -> bool:
+    """Whether nobody need have applied it: it came too late, or its hop never counted."""
+    if message.state != common_v1.A2aMessage.STATE_DEAD_LETTERED:
+        return False
+    # the letters of a hop are there before the hop that posts them
+    return message.hop_index < 0 or message.dead_letter_reason == DONE_AGAIN or not _is_posted(evidence)
+
+
+def _is_posted(evidence: Evidence) -> bool:
+    return any(hop.capability == "post" and not hop.HasField("error") for hop in evidence.hops.values())
 
 
 def _judge_events(evidence: Evidence, verdict: Verdict) -> None:
