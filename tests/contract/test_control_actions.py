@@ -308,8 +308,8 @@ WISHES = [
         "RecommendRoute",
         "POST",
         "/api/route",
-        {"query": "Why?"},
-        {"query": "Why?"},
+        {"query": "Why?", "tags": ["docs"]},
+        {"query": "Why?", "tags": ["docs"]},
         agent_v1.RecommendRouteResponse(
             recommendation=agent_v1.Recommendation(
                 top="rag", candidates=[agent_v1.Recommendation.Candidate(service="rag", confidence=0.5)]

@@ -2,8 +2,9 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -13,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel, ConfigDict
 
+Read = Callable[[Any], Any]
 ERROR_REASON = "waystation.common.v1.ErrorReason"
 _NONE_WHEN_ABSENT = frozenset(
     (
@@ -55,8 +57,7 @@ class ContractView(View):
 
 def plain(message: Message) -> dict[str, Any]:
     """A message as plain values, in the form that `ContractView` describes."""
-    fields: Sequence[Any] = message.DESCRIPTOR.fields
-    return {plain_name(field): _value(message, field) for field in fields}
+    return {name: read(message) for name, read in _readers(message.DESCRIPTOR)}
 
 
 def plain_name(field: FieldDescriptor) -> str:
@@ -72,49 +73,52 @@ def enum_names(enum: EnumDescriptor) -> list[str]:
     return names if enum.full_name == ERROR_REASON else [name.lower() for name in names]
 
 
-def _value(message: Message, field: FieldDescriptor) -> Any:
-    kind, value = field.message_type, getattr(message, field.name)
+@cache
+def _readers(descriptor: Any) -> Sequence[tuple[str, Read]]:
+    """What a message of this kind has, and how each is read: looked up once, since lists have hundreds of messages."""
+    return [(plain_name(field), _reader(field)) for field in descriptor.fields]
+
+
+def _reader(field: FieldDescriptor) -> Read:
+    name, kind, read = field.name, field.message_type, _converter(field)
     if kind and kind.GetOptions().map_entry:
-        return dict(value)
+        return lambda message: dict(getattr(message, name))
     if field.is_repeated:
-        return [_single(field, item) for item in value]
-    if kind and kind.full_name in _NONE_WHEN_ABSENT and not message.HasField(field.name):
-        return None
-    return _single(field, value)
+        return lambda message: [read(item) for item in getattr(message, name)]
+    if kind and kind.full_name in _NONE_WHEN_ABSENT:
+        return lambda message: read(getattr(message, name)) if message.HasField(name) else None
+    return lambda message: read(getattr(message, name))
 
 
-def _single(field: FieldDescriptor, value: Any) -> Any:
-    if field.enum_type:
-        names = enum_names(field.enum_type)
-        known = field.enum_type.values_by_number.get(value)
+def _converter(field: FieldDescriptor) -> Read:
+    if enum := field.enum_type:
+        names = dict(zip((value.number for value in enum.values), enum_names(enum), strict=True))
         # a value of a newer peer has no name here
-        return names[known.index if known else 0]
-    if isinstance(value, Message):
-        return _message(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return _finite(value)
-
-
-def _message(value: Message) -> Any:
-    match value:
-        case Timestamp():
-            return value.ToDatetime(UTC)
-        case Duration():
-            return value.seconds * 1e3 + value.nanos / 1e6
-        case Struct():
-            return {key: _json(item) for key, item in value.fields.items()}
-        case Value():
-            return _json(value)
+        return lambda value: names.get(value, names[0])
+    if kind := field.message_type:
+        return _WELL_KNOWN.get(kind.full_name, plain)
+    match field.type:
+        case FieldDescriptor.TYPE_BYTES:
+            return lambda value: base64.b64encode(value).decode()
+        case FieldDescriptor.TYPE_DOUBLE | FieldDescriptor.TYPE_FLOAT:
+            return _finite
         case _:
-            return plain(value)
+            return lambda value: value
+
+
+def _duration_ms(value: Duration) -> float:
+    return value.seconds * 1e3 + value.nanos / 1e6
+
+
+def _struct(value: Struct) -> dict[str, Any]:
+    return {key: _json(item) for key, item in value.fields.items()}
 
 
 def _json(value: Value) -> Any:
     # protobuf's own mapping fails on a number that JSON has no word for
     match value.WhichOneof("kind"):
         case "struct_value":
-            return {key: _json(item) for key, item in value.struct_value.fields.items()}
+            return _struct(value.struct_value)
         case "list_value":
             return [_json(item) for item in value.list_value.values]
         case "number_value":
@@ -130,6 +134,14 @@ def _json(value: Value) -> Any:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_WELL_KNOWN: dict[str, Read] = {
+    Timestamp.DESCRIPTOR.full_name: lambda value: value.ToDatetime(UTC),
+    Duration.DESCRIPTOR.full_name: _duration_ms,
+    Struct.DESCRIPTOR.full_name: _struct,
+    Value.DESCRIPTOR.full_name: _json,
+}
 
 
 def utc(unix_s: float) -> datetime:
