@@ -4,9 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+UI := ui_service
+UI_READY := $(UI)/node_modules/.ready
+UI_BUILT := $(UI)/dist/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down models test check lint format typecheck arrows proto proto-check lock bench chaos
+.PHONY: help install run up down models test check lint format typecheck arrows proto proto-check lock bench chaos ui ui-build ui-check ui-types
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -22,6 +25,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: models ## set everything up and start the mesh; Ctrl-C drains it
+	-@$(MAKE) --no-print-directory ui-build
 	$(BIN)/waystation up
 
 up: run ## the same as run
@@ -32,10 +36,10 @@ down: install ## stop a mesh that was started with `waystation up --detach`
 models: install ## get the model files that are missing
 	$(BIN)/waystation models pull
 
-test: models ## run every test, with real processes and the real models
+test: models ui-build ## run every test, with real processes, the real models and a real browser
 	$(BIN)/python -m pytest
 
-check: install lint typecheck arrows proto-check ## lint, types, import arrows, contracts, generated code
+check: install lint typecheck arrows proto-check ui-check ## lint, types, import arrows, contracts, generated code, the dashboard
 
 lint: install ## ruff
 	$(BIN)/ruff check .
@@ -60,6 +64,27 @@ proto-check: install ## lint the contracts, look for breaking changes, and see t
 	$(BIN)/buf breaking --against proto/released.binpb
 	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && $(BIN)/python proto/generate.py $$fresh/gen \
 		&& diff -r -x __pycache__ shared/gen $$fresh/gen || { echo 'shared/gen is not what the contracts say: make proto'; exit 1; }
+
+ui-build: $(UI_BUILT) ## build the dashboard, if anything of it has changed
+
+$(UI_READY): $(UI)/package.json $(UI)/package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || { echo 'The dashboard needs Node.js 20 or newer.'; exit 1; }
+	cd $(UI) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(UI_BUILT): $(UI_READY) $(UI)/next.config.ts $(wildcard $(UI)/scripts/*) $(shell find $(UI)/src -type f 2>/dev/null | sed 's/[][ ]/\\&/g')
+	cd $(UI) && npm run --silent build
+	@touch $@
+
+ui: install $(UI_READY) ## serve the dashboard for development, against a mesh that is up
+	cd $(UI) && npm run --silent dev
+
+ui-check: install $(UI_READY) ## eslint, tsc and unit tests of the dashboard; whether its types are what control says
+	cd $(UI) && npm run --silent lint && npm run --silent typecheck && npm run --silent test
+	sh $(UI)/scripts/types.sh check
+
+ui-types: install $(UI_READY) ## make the dashboard's types from what control says
+	sh $(UI)/scripts/types.sh
 
 lock: install ## pin the newest versions that pyproject.toml permits
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager . --group dev

@@ -14,7 +14,7 @@ from typing import Any
 from tests.kept_homes import kept_if_failing
 
 ROOT = Path(__file__).parents[1]
-DOORS = ("CONTROL", "CONTROL_HTTP", "MODELS", "RAG", "CODING", "TOOLS", "AGENT")
+DOORS = ("CONTROL", "CONTROL_HTTP", "MODELS", "RAG", "CODING", "TOOLS", "AGENT", "UI")
 
 
 @dataclass
@@ -53,11 +53,14 @@ class Mesh:
 
 
 @contextmanager
-def scripted_mesh(folder: Path, script: Sequence[Mapping[str, object]]) -> Iterator[Mesh]:
+def scripted_mesh(
+    folder: Path, script: Sequence[Mapping[str, object]], settings: Mapping[str, str] | None = None
+) -> Iterator[Mesh]:
     """A mesh that is up, whose chat model answers by `script`."""
     path = folder / "script.json"
     path.write_text(json.dumps(script))
-    settings = {"WAYSTATION_MODELS_BACKEND": "scripted", "WAYSTATION_MODELS_SCRIPT": str(path)}
+    scripted = {"WAYSTATION_MODELS_BACKEND": "scripted", "WAYSTATION_MODELS_SCRIPT": str(path)}
+    settings = {**scripted, **(settings or {})}
     with prepared_mesh(folder / "home", settings) as mesh:
         started = mesh.run("up", "--detach", "--json")
         assert started.returncode == 0, (started.stdout, started.stderr, mesh.logs())
@@ -71,7 +74,8 @@ def prepared_mesh(home: Path, settings: Mapping[str, str]) -> Iterator[Mesh]:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in DOORS]
         ports = {f"WAYSTATION_{name}_PORT": str(door.getsockname()[1]) for name, door in zip(DOORS, taken, strict=True)}
     mine = {name: value for name, value in os.environ.items() if not name.startswith("WAYSTATION_")}
-    mesh = Mesh(home, {**mine, **ports, "WAYSTATION_HOME": str(home), **settings})
+    own = {"WAYSTATION_HOME": str(home), "WAYSTATION_UI_ENABLED": "false"}
+    mesh = Mesh(home, {**mine, **ports, **own, **settings})
     with kept_if_failing(home):
         try:
             yield mesh

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.child import ServiceSpec
+from services.cli.dashboard import NAME as DASHBOARD
+from services.cli.dashboard import Dashboard, dashboard_of
 from services.cli.doors import Door, door_settings, doors_of, is_local_models
 from services.cli.health import probe_of
 from services.cli.preflight import missing_chat_models
@@ -27,6 +29,9 @@ class Topology:
     """Chat models whose files are not there."""
     environ: Mapping[str, str]
     """For all processes."""
+    dashboard: Dashboard | None
+    without_dashboard: str
+    """Why there is no dashboard; empty when there is one, or nobody wants one."""
 
     @property
     def all_doors(self) -> tuple[Door, ...]:
@@ -35,7 +40,7 @@ class Topology:
 
     def specs(self, parent: int) -> list[ServiceSpec]:
         """What the supervisor, whose process id is `parent`, is to run."""
-        return [
+        specs = [
             ServiceSpec(
                 name=doors[0].service,
                 command=(sys.executable, "-m", "services.cli.tethered", str(parent), f"services.{doors[0].service}"),
@@ -43,7 +48,9 @@ class Topology:
                 environ=self.environ,
             )
             for doors in self.doors
+            if doors[0].service != DASHBOARD
         ]
+        return specs + ([self.dashboard.spec(self.environ)] if self.dashboard else [])
 
 
 def topology_of(environ: Mapping[str, str]) -> Topology:
@@ -55,7 +62,9 @@ def topology_of(environ: Mapping[str, str]) -> Topology:
     has_models = is_local and (is_scripted or len(missing) < _chat_model_count())
     names = ("control", *(("models",) if has_models else ()), *CAPABILITY_SERVICES, "agent")
     doors = tuple(doors_of(name, environ) for name in names)
-    return Topology(home, doors, missing, _shared_environ(home, environ))
+    dashboard, why_not = dashboard_of(environ, doors[0][1])
+    all_doors = (*doors, (dashboard.door,)) if dashboard else doors
+    return Topology(home, all_doors, missing, _shared_environ(home, environ), dashboard, why_not)
 
 
 def _chat_model_count() -> int:

@@ -69,6 +69,8 @@ class MeshUp:
         log_folder = self._topology.home / "logs"
         supervisor = Supervisor(self._topology.specs(os.getpid()), log_folder, self._say_death)
         self._say_missing_models()
+        if why_not := self._topology.without_dashboard:
+            note(why_not)
         supervisor.start()
         waiting = asyncio.create_task(self._wait_and_say(supervisor, timeout_s))
         await stop.wait()
@@ -94,6 +96,8 @@ class MeshUp:
         out().print(self._table(supervisor))
         if is_healthy:
             note(f'Healthy after {took_s:.1f} s. Try: waystation ask "what can you do?"   Ctrl-C stops the mesh.')
+            if dashboard := self._topology.dashboard:
+                note(f"The dashboard is at http://{dashboard.door.address}")
         else:
             late = ", ".join(name for name, child in supervisor.children.items() if not child.healthy.is_set())
             note(f"Not healthy after {took_s:.0f} s: {late}. The logs are in {self._topology.home / 'logs'}.")

@@ -64,7 +64,7 @@ def test_down_with_nothing_up_says_so(waystation: Waystation) -> None:
 
 
 def test_without_model_files_the_models_process_is_left_out(home: Path) -> None:
-    topology = topology_of({"WAYSTATION_HOME": str(home)})
+    topology = topology_of({"WAYSTATION_HOME": str(home), "WAYSTATION_UI_ENABLED": "false"})
     assert [doors[0].service for doors in topology.doors] == ["control", "rag", "coding", "tools", "agent"]
     assert topology.missing_models
 
