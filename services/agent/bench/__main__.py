@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from services.agent.bench import arbitrator, mesh, router, saver, store, tracing
+from services.agent.bench import arbitrator, mesh, registry, router, saver, store, tracing
 from services.agent.bench.measure import Measure
 from shared.errors import WaystationError
 
@@ -17,6 +17,10 @@ Bench = Callable[[Path | None], Awaitable[list[Measure]]]
 
 async def _mesh(data: Path | None) -> list[Measure]:
     return await mesh.measure()
+
+
+async def _registry(data: Path | None) -> list[Measure]:
+    return await registry.measure()
 
 
 async def _saver(data: Path | None) -> list[Measure]:
@@ -34,6 +38,7 @@ async def _tracing(data: Path | None) -> list[Measure]:
 BENCHES: dict[str, Bench] = {
     "arbitrator": arbitrator.measure,
     "mesh": _mesh,
+    "registry": _registry,
     "router": router.measure,
     "saver": _saver,
     "store": _store,

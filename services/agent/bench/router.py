@@ -222,10 +222,10 @@ async def _crowd(
 ) -> list[Measure]:
     """Fill up to 100 services of 60 examples; measure queries, and one more registration."""
     router = ExampleRouter(vectors, "embedding")
-    crowd = [*services, *(_invented(number) for number in range(CROWD - len(services) - 1))]
+    crowd = [*services, *(invented(number) for number in range(CROWD - len(services) - 1))]
     await router.update(crowd)
     started = time.perf_counter()
-    await router.update([*crowd, _invented(CROWD)])
+    await router.update([*crowd, invented(CROWD)])
     await router.recommend("What can service one hundred do?")
     seconds = time.perf_counter() - started
     long_items = [replace(item, query=" ".join([item.query] * 40)) for item in items[:50]]
@@ -237,7 +237,8 @@ async def _crowd(
     ]
 
 
-def _invented(number: int) -> Descriptor:
+def invented(number: int) -> Descriptor:
+    """One of many services that resemble each other."""
     verbs = ("show", "find", "update", "cancel", "compare", "explain", "print", "archive", "sort", "price")
     things = ("crates", "permits", "orchids", "turbines", "ledgers", "saddles")
     examples = (f"{verb} the {thing} of depot {number}" for verb in verbs for thing in things)

@@ -48,7 +48,7 @@ async def running_stack(
 
 
 def _environ(home: Path, script: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    control, http, models = (_free_port() for _ in range(3))
+    control, http, models = (free_port() for _ in range(3))
     script_path = home / "script.json"
     script_path.write_text(json.dumps(script))
     return {
@@ -66,7 +66,8 @@ def _environ(home: Path, script: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
