@@ -81,8 +81,11 @@ def take_up(
     custodian: Custodian,
     states: Collection[agent_v1.Run.State.ValueType],
     goes_on: bool = False,
+    keeps_pause: bool = False,
 ) -> RunRecord:
     """Take an unfinished run into custody, under a new epoch. One that `goes_on` is running from then on.
+
+    A pause that was asked for is forgotten then, unless it is to be kept.
 
     When its last owner never let it go, that one crashed; the attempt counts unless something was committed since the
     last one. Raises `NotFound`, `WrongState` when the run is in none of `states`, and `ThreadBusy` when somebody else
@@ -100,7 +103,7 @@ def take_up(
         run.attempt_count = run.attempt_count + 1 if head == old_head else 1
     if goes_on:
         run.state = agent_v1.Run.STATE_RUNNING
-        wants_pause = 0
+        wants_pause = wants_pause if keeps_pause else 0
     save_run(connection, run)
     connection.execute(
         "UPDATE runs SET head = ?, takeup_count = takeup_count + 1, wants_pause = ? WHERE run_id = ?",
@@ -144,7 +147,8 @@ def keep_run(connection: apsw.Connection, run: agent_v1.Run) -> None:
         rows.close(connection, run.run_id, time.time_ns())
     if not is_live(run):
         effects.note_rest(connection, run)
-        connection.execute("UPDATE runs SET wants_pause = 0 WHERE run_id = ?", (run.run_id,))
+        if run.state != agent_v1.Run.STATE_INPUT_REQUIRED:  # a pause counts when the question is answered
+            connection.execute("UPDATE runs SET wants_pause = 0 WHERE run_id = ?", (run.run_id,))
         ownership.release(connection, run.thread_id, run.epoch)
 
 

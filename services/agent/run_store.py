@@ -51,11 +51,15 @@ class RunStore:
         )
 
     async def take_up(
-        self, run_id: str, states: Collection[agent_v1.Run.State.ValueType], goes_on: bool = False
+        self,
+        run_id: str,
+        states: Collection[agent_v1.Run.State.ValueType],
+        goes_on: bool = False,
+        keeps_pause: bool = False,
     ) -> RunRecord:
         """See `custody.take_up`."""
         return await self._database.write(
-            lambda connection: custody.take_up(connection, run_id, self._custodian, states, goes_on)
+            lambda connection: custody.take_up(connection, run_id, self._custodian, states, goes_on, keeps_pause)
         )
 
     async def ask_pause(self, run_id: str) -> agent_v1.Run:

@@ -204,7 +204,10 @@ class Runs:
         if self._driver.has(run_id):  # another request, or recovery, was faster
             return await self._store.get(run_id)
         with self._driver.reserved(run_id):
-            record = await self._store.take_up(run_id, (*LIVE, agent_v1.Run.STATE_PAUSED), goes_on=True)
+            states = (*LIVE, agent_v1.Run.STATE_PAUSED)
+            record = await self._store.take_up(run_id, states, goes_on=True, keeps_pause=cause == "answer")
+            if record.wants_pause:
+                self._driver.ask_pause(run_id)
             snapshot = agent_v1.Run()
             snapshot.CopyFrom(record.run)
             self._driver.launch(record, cause)

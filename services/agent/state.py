@@ -169,8 +169,13 @@ def initial_state(query: str, effort: Effort, max_hops: int, max_cycles: int = 0
 
 
 def remaining_hops(state: RunState) -> int:
-    """How many calls the run may still make; one in doubt has been made."""
-    return state["max_hops"] - len(state["hops"]) - len(state.get("doubts", {}))
+    """How many calls the run may still make."""
+    return max(0, state["max_hops"] - used_hops(state))  # a budget that is cut stops no call that was decided on
+
+
+def used_hops(state: RunState) -> int:
+    """How many calls the run has made; one in doubt has been made."""
+    return len(state["hops"]) + len(state.get("doubts", {}))
 
 
 def has_answered(hop: Hop) -> bool:

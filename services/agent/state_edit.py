@@ -6,7 +6,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from services.agent.run_request import MAX_QUERY_BYTES
-from services.agent.state import RunState, remaining_hops
+from services.agent.state import RunState, used_hops
 from shared.errors import Forbidden, InvalidInput
 from shared.query_text import check_query
 
@@ -53,4 +53,4 @@ def budget(present: RunState, remaining: Any, max_hops: int) -> int:
     """The `max_hops` under which so many hops remain. Raises `InvalidInput` unless it is 0 to `max_hops`."""
     if not 0 <= remaining <= max_hops:
         raise InvalidInput(f"remaining_hops must be 0 to {max_hops}.", field="remaining_hops", limit=max_hops)
-    return present["max_hops"] - remaining_hops(present) + int(remaining)
+    return used_hops(present) + int(remaining)

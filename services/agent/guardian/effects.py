@@ -65,5 +65,5 @@ def note_rest(connection: apsw.Connection, run: agent_v1.Run) -> None:
     for act in open_acts(connection, run.run_id):
         if act.order.action == _FULFILS.get(run.state):
             append_effect(connection, run.run_id, act.entry, Effect("applied", {"state": act.run_state}, after))
-        elif is_finished(run) or act.order.action == "pause":
+        elif is_finished(run):
             append_effect(connection, run.run_id, act.entry, Effect("lapsed", {"state": act.run_state}, after))
