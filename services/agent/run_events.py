@@ -80,8 +80,9 @@ class RunEvents:
         self._has_opened = asyncio.Event()
 
     def is_open(self, run_id: str) -> bool:
-        """Whether events of the run are taken here."""
-        return run_id in self._logs
+        """Whether the run is under way here: nothing may follow the event that it rests or has ended."""
+        log = self._logs.get(run_id)
+        return log is not None and is_live(log.run)
 
     def emit(self, run_id: str, payload: Message) -> "Future[None]":
         """Number, store and publish a payload of `RunEvent`; the future is done when it is stored."""

@@ -273,3 +273,22 @@ async def test_a_hop_that_answers_nothing_leaves_its_messages_for_the_next(tmp_p
         made.service.invoke = failing_second  # type: ignore[method-assign]
         await made.finish()
     assert [[item.payload for item in call.inbox] for call in made.service.calls] == [[], [{"n": 1}], [{"n": 1}]]
+
+
+async def test_no_event_follows_the_end_of_a_run_whoever_writes_to_it(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        for number in range(5):
+            made.model.decisions = [DONE]
+            run = await made.start(f"hello {number}")
+            ended = asyncio.create_task(made.watch(run.run_id))
+            sent = 0
+            while not ended.done():
+                try:
+                    await send(made, run.run_id, message(f"m-{sent}"))
+                    sent += 1
+                except WrongState:
+                    break
+            made.seen = await made.watch(run.run_id)
+            assert [event.sequence for event in await ended] == [event.sequence for event in made.seen]
+            assert made.seen[-1].state_changed.run.state == agent_v1.Run.STATE_SUCCEEDED
+            assert {item.state for item in await listed(made, run.run_id)} <= {Message.STATE_DEAD_LETTERED}
