@@ -163,17 +163,24 @@ def acts_after(connection: apsw.Connection, run_id: str, entry: int) -> list[Act
 
 def open_acts(connection: apsw.Connection, run_id: str = "") -> list[Act]:
     """The acts of which nothing has become yet, oldest first; of one run, or of all."""
-    sql = """
-        SELECT entry FROM audit AS acts WHERE act = entry AND (?1 = '' OR run_id = ?1)
+    of_run, values = _of_run(run_id)
+    sql = f"""
+        SELECT entry FROM audit AS acts WHERE {of_run} act = entry
         AND NOT EXISTS (SELECT 1 FROM audit WHERE act = acts.entry AND entry > acts.entry) ORDER BY entry
     """
-    return _acts(connection, sql, (run_id,))
+    return _acts(connection, sql, values)
 
 
 def acts_before(connection: apsw.Connection, run_id: str, entry: int, limit: int) -> list[Act]:
     """The newest acts before an entry, newest first; of one run, or of all."""
-    sql = "SELECT entry FROM audit WHERE act = entry AND entry < ?2 AND (?1 = '' OR run_id = ?1) ORDER BY entry DESC"
-    return _acts(connection, f"{sql} LIMIT ?3", (run_id, entry, limit))
+    of_run, values = _of_run(run_id)
+    sql = f"SELECT entry FROM audit WHERE {of_run} act = entry AND entry < ? ORDER BY entry DESC LIMIT ?"
+    return _acts(connection, sql, (*values, entry, limit))
+
+
+def _of_run(run_id: str) -> tuple[str, tuple[str, ...]]:
+    """The condition on the run, such that its index is used; every step of every run asks."""
+    return ("run_id = ? AND", (run_id,)) if run_id else ("", ())
 
 
 def head(connection: apsw.Connection) -> Head | None:
