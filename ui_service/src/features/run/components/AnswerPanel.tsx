@@ -35,7 +35,7 @@ export function AnswerPanel({ run, citations }: { run: RunView; citations: reado
       </div>
       {citations.length > 0 && (
         <section aria-label="Sources" className="grid content-start gap-2">
-          <h3 className="text-xs font-medium text-muted">Sources</h3>
+          <h2 className="text-xs font-medium text-muted">Sources</h2>
           {citations.map((citation) => (
             <Source key={`${citation.number}-${citation.source}`} citation={citation} />
           ))}

@@ -15,7 +15,7 @@ export function StateDiffTable({ from, to }: { from: CheckpointView; to: Checkpo
   const title = `What changed from step ${from.step} to step ${to.step}`;
   return (
     <section aria-label="Difference" className="border-t border-line">
-      <h3 className="px-4 pt-4 pb-2 text-sm font-semibold">{title}</h3>
+      <h2 className="px-4 pt-4 pb-2 text-sm font-semibold">{title}</h2>
       {diff.changes.length === 0 ? (
         <p className="px-4 pb-4 text-sm text-muted">Nothing: the two states are the same.</p>
       ) : (

@@ -36,7 +36,7 @@ export function SpanDrawer({ span, nowMs, traceStartMs, sections, isKnown, onGoT
     >
       <header className="flex items-start gap-2 border-b border-line px-4 py-3">
         <div className="min-w-0">
-          <h3 className="font-semibold break-words">{span.name}</h3>
+          <h2 className="font-semibold break-words">{span.name}</h2>
           <p className="mt-1 flex flex-wrap items-center gap-x-2 gap-y-1 text-sm text-muted">
             <Badge tone={TONES[span.state]} dot isBeating={span.state === "running"}>
               {span.state}
@@ -109,9 +109,9 @@ function Part({ title, count, children }: { title: string; count: number; childr
   if (!count) return null;
   return (
     <section className="grid gap-2">
-      <h4 className="text-xs font-medium text-muted">
+      <h3 className="text-xs font-medium text-muted">
         {title} ({count})
-      </h4>
+      </h3>
       {children}
     </section>
   );

@@ -44,6 +44,7 @@ export const SpanRow = memo(function SpanRow(props: SpanRowProps) {
       aria-selected={isActive}
       aria-expanded={row.childCount ? !isFolded : undefined}
       data-span={row.span.name}
+      data-span-id={row.span.span_id}
       data-state={row.span.state}
       onClick={() => onOpen(row.key)}
       style={{ transform: `translateY(${top}px)`, height: ROW_PX }}

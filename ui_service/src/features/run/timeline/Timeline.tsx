@@ -164,6 +164,11 @@ function Rows({ model, markers, hasPath, activeKey, onAction, onOpen }: RowsProp
     // a row that moves because others come must not move the page
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [activeKey, activeIndex < 0]);
+  const firstMatch = matches[0];
+  useEffect(() => {
+    if (firstMatch !== undefined) virtual.scrollToOffset(0);
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- the virtualizer is the same all the time
+  }, [firstMatch]);
   const fitting = useMemo(() => new Set(matches), [matches]);
   const epochs = useMemo(() => new Map(model.epochs.map((each) => [each.key, each])), [model.epochs]);
   const messages = useMemo(() => countBySpan(markers), [markers]);

@@ -1,0 +1,277 @@
+"""The run page in a real Chromium, over a real mesh whose chat model is scripted: watched, killed, steered, looked into."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+from playwright.sync_api import Page, expect
+
+from tests.fakes.otlp import NOW_NS, pairs, trace_request
+from tests.integration.test_mesh import decide
+from tests.mesh import Mesh, scripted_mesh
+from tests.ui.dashboard import Dashboard, dashboard
+
+PATIENCE_MS = 60_000
+"""Long, since the machine may be slow: what is waited for comes, or the test fails."""
+STORY = " ".join(f"word{number}" for number in range(40))
+SCRIPT = [
+    {"match": "Result 1", "schema_name": "^decision$", "reply": {"reason": "There is a result.", "next": "answer_now"}},
+    decide("function", "coding"),
+    decide("", "answer_now"),
+    {"match": "long story", "reply": STORY, "delay_ms": 100},
+    {"match": "slowly", "reply": "```python\nprint(42)\n```", "delay_ms": 2_500},
+    {"match": "double", "reply": "```python\nprint(21 * 2)\n```"},
+    {"match": "markup", "reply": "<img src=x onerror=alert(1)> and <b>bold</b>"},
+    {"match": "hi there", "reply": "Hello! How can I help?"},
+    {"match": "good bye", "reply": "Farewell."},
+]
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A mesh that is up, with a scripted chat model."""
+    with scripted_mesh(tmp_path_factory.mktemp("mesh"), SCRIPT) as mesh:
+        yield mesh
+
+
+@pytest.fixture(scope="module")
+def board(mesh: Mesh) -> Iterator[Dashboard]:
+    with dashboard(mesh) as board:
+        yield board
+
+
+@pytest.fixture
+def page(board: Dashboard) -> Iterator[Page]:
+    with board.page() as page:
+        yield page
+
+
+@pytest.fixture
+def control(mesh: Mesh) -> Iterator[httpx.Client]:
+    base = f"http://127.0.0.1:{mesh.environ['WAYSTATION_CONTROL_HTTP_PORT']}"
+    with httpx.Client(base_url=base, trust_env=False, timeout=30) as client:
+        yield client
+
+
+def start(control: httpx.Client, query: str) -> str:
+    """Start a run; returns its id."""
+    answer = control.post("/api/runs", json={"query": query})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["run"]["run_id"])
+
+
+def expect_state(page: Page, state: str) -> None:
+    expect(page.locator("[data-run-state]")).to_have_attribute("data-run-state", state, timeout=PATIENCE_MS)
+
+
+def finished(page: Page, control: httpx.Client, query: str, panel: str = "") -> str:
+    """Open the page of a run that has finished; returns its id."""
+    run_id = start(control, query)
+    page.goto(f"/runs/{run_id}{panel}")
+    expect_state(page, "succeeded")
+    return run_id
+
+
+def row(page: Page, name: str, state: str = "") -> Any:
+    return page.locator(f'[data-span="{name}"]' + (f'[data-state="{state}"]' if state else ""))
+
+
+WATCH_ROWS = """
+window.seen = {};
+new MutationObserver(() => {
+  for (const row of document.querySelectorAll('[data-span-id]')) window.seen[row.dataset.spanId] ??= Date.now();
+}).observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_a_run_is_watched_live(page: Page, control: httpx.Client) -> None:
+    page.add_init_script(WATCH_ROWS)
+    run_id = start(control, "tell me a long story")
+    page.goto(f"/runs/{run_id}")
+    expect(row(page, "model.chat", "running")).to_be_visible(timeout=PATIENCE_MS)
+    expect_state(page, "running")
+    page.get_by_role("tab", name="Answer").click()
+    expect(page.get_by_role("group", name="Answer")).to_contain_text("word1", timeout=PATIENCE_MS)
+    page.get_by_role("tab", name="Timeline").click()
+    expect_state(page, "succeeded")
+    expect(row(page, "agent.run", "ok")).to_have_count(1, timeout=PATIENCE_MS)
+    page.get_by_role("tab", name="Answer").click()
+    expect(page.get_by_role("group", name="Answer")).to_have_text(STORY, timeout=PATIENCE_MS)
+    report_delays(page, control, run_id)
+
+
+def report_delays(page: Page, control: httpx.Client, run_id: str) -> None:
+    """Say how soon spans were on the screen; the machine is not quiet, so nothing is asserted."""
+    seen = page.evaluate("() => window.seen")
+    opened = page.evaluate("() => performance.timeOrigin") + 3_000
+    starts = {each["span_id"]: each["start_unix_ms"] for each in spans_of(control, run_id)}
+    delays = sorted(seen[key] - starts[key] for key in seen if key in starts and starts[key] > opened)
+    print(f"spans that began while the page was open: {len(delays)}, on screen after {delays[-1:]} ms at most")
+
+
+def spans_of(control: httpx.Client, run_id: str) -> list[dict[str, Any]]:
+    found = control.get(f"/api/runs/{run_id}/spans", params={"page_size": 10_000})
+    return list(found.json()["spans"])
+
+
+def test_a_killed_agent_is_seen_lost_resumed_and_finished(page: Page, control: httpx.Client, mesh: Mesh) -> None:
+    run_id = start(control, "tell me a long story")
+    page.goto(f"/runs/{run_id}")
+    expect(row(page, "model.chat", "running")).to_be_visible(timeout=PATIENCE_MS)
+    os.kill(mesh.record("agent")["pid"], signal.SIGKILL)
+    expect_state(page, "lost")
+    expect(row(page, "agent.run", "lost")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator('[data-break="lost"]')).to_be_attached()
+    expect_state(page, "succeeded")
+    expect(row(page, "agent.run")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(row(page, "agent.run", "ok")).to_contain_text("resumed", timeout=PATIENCE_MS)
+    expect(page.get_by_text(re.compile("The agent died; nobody drove the run for"))).to_be_visible()
+    page.get_by_role("tab", name="Answer").click()
+    expect(page.get_by_role("group", name="Answer")).to_have_text(STORY, timeout=PATIENCE_MS)
+
+
+def test_a_run_is_cancelled(page: Page, control: httpx.Client) -> None:
+    page.goto(f"/runs/{start(control, 'tell me a long story')}")
+    page.get_by_role("button", name="Cancel").click(timeout=PATIENCE_MS)
+    expect_state(page, "cancelled")
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(page.locator('[data-state="running"]')).to_have_count(0, timeout=PATIENCE_MS)
+
+
+def test_a_run_is_paused_and_resumed(page: Page, control: httpx.Client) -> None:
+    page.goto(f"/runs/{start(control, 'write and run a function, slowly')}")
+    expect(row(page, "agent.hop", "running")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Pause").click()
+    expect_state(page, "paused")
+    page.get_by_role("button", name="Resume").click()
+    expect_state(page, "succeeded")
+    expect(row(page, "agent.run")).to_have_count(2, timeout=PATIENCE_MS)
+
+
+def test_the_page_is_right_again_after_control_was_killed(page: Page, control: httpx.Client, mesh: Mesh) -> None:
+    run_id = start(control, "tell me a long story")
+    page.goto(f"/runs/{run_id}")
+    expect(row(page, "model.chat", "running")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator('[data-connection="live"]')).to_be_attached(timeout=PATIENCE_MS)
+    os.kill(mesh.record("control")["pid"], signal.SIGKILL)
+    expect(page.locator("[data-connection]")).not_to_have_attribute("data-connection", "live", timeout=PATIENCE_MS)
+    expect(row(page, "agent.run")).to_be_visible()
+    expect(page.locator('[data-connection="live"]')).to_be_attached(timeout=PATIENCE_MS)
+    expect_state(page, "succeeded")
+    expect(row(page, "agent.run", "ok")).to_have_count(1, timeout=PATIENCE_MS)
+
+
+def test_a_step_is_compared_and_forked_with_another_question(page: Page, control: httpx.Client) -> None:
+    run_id = finished(page, control, "hi there", "?tab=checkpoints")
+    expect(page.get_by_role("region", name="Difference")).to_contain_text("answer", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Fork from step 0").click()
+    page.get_by_label("Question").fill("good bye")
+    page.get_by_role("button", name="Start the fork").click()
+    page.wait_for_url(lambda url: "/runs/" in url and run_id not in url, timeout=PATIENCE_MS)
+    expect_state(page, "succeeded")
+    expect(page.get_by_role("heading", level=1)).to_have_text("good bye")
+
+
+def test_decisions_hops_and_artifacts_are_shown(page: Page, control: httpx.Client) -> None:
+    finished(page, control, "write and run a function to double a number", "?tab=decisions")
+    expect(page.locator("[data-decision]").first).to_contain_text("decided by the model", timeout=PATIENCE_MS)
+    expect(page.locator('[data-hop="0"]')).to_contain_text("answered")
+    page.get_by_role("tab", name="Artifacts").click()
+    expect(page.get_by_role("group", name="Standard output")).to_have_text("42\n", timeout=PATIENCE_MS)
+
+
+def test_keys_move_open_and_close_and_the_address_restores(page: Page, control: httpx.Client) -> None:
+    finished(page, control, "hi there")
+    grid = page.get_by_role("treegrid")
+    grid.focus()
+    for key in ("j", "j", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("complementary", name="Span agent.run")).to_be_visible()
+    expect(page).to_have_url(re.compile("span="))
+    page.reload()
+    expect(page.get_by_role("complementary", name="Span agent.run")).to_be_visible(timeout=PATIENCE_MS)
+    grid.focus()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("complementary", name="Span agent.run")).to_have_count(0)
+    page.keyboard.press("+")
+    expect(page.get_by_role("button", name="Show the whole trace")).to_be_enabled()
+    page.keyboard.press("-")
+    expect(page.get_by_role("button", name="Show the whole trace")).to_be_disabled()
+
+
+def test_markup_is_shown_as_text(page: Page, control: httpx.Client) -> None:
+    page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    query = "<script>alert(1)</script> markup"
+    finished(page, control, query, "?tab=answer")
+    expect(page.get_by_role("heading", level=1)).to_have_text(query)
+    expect(page.get_by_role("group", name="Answer")).to_have_text("<img src=x onerror=alert(1)> and <b>bold</b>")
+
+
+def test_a_run_that_does_not_exist_is_said_to_be_so(page: Page) -> None:
+    page.goto("/runs/run-%3Cb%3Enobody")
+    expect(page.get_by_text("There is no such run")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("run-<b>nobody")).to_be_visible()
+
+
+def test_a_link_with_nonsense_opens_the_timeline(page: Page, control: httpx.Client) -> None:
+    finished(page, control, "hi there", "?tab=<script>&span=nothing&q=%00")
+    expect(page.get_by_role("tab", name="Timeline")).to_have_attribute("aria-selected", "true")
+
+
+def test_ten_thousand_spans_are_there_and_can_be_searched(page: Page, control: httpx.Client, mesh: Mesh) -> None:
+    run_id = finished(page, control, "hi there")
+    send_spans(mesh, run_id, control.get(f"/api/runs/{run_id}").json()["trace_id"], 10_000)
+    page.goto(f"/runs/{run_id}")
+    grid = page.get_by_role("treegrid")
+    expect(page.get_by_role("tab", name=re.compile("Timeline 10,0"))).to_be_visible(timeout=PATIENCE_MS)
+    assert grid.get_by_role("row").count() < 200
+    grid.focus()
+    page.keyboard.press("End")
+    last = grid.get_attribute("aria-rowcount")
+    expect(grid.locator(f'[aria-rowindex="{last}"]')).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("searchbox", name="Search spans").fill("<b>work</b> 777")
+    expect(row(page, "<b>work</b> 777")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def send_spans(mesh: Mesh, run_id: str, trace_id: str, count: int) -> None:
+    """Give control spans as any OpenTelemetry program does; each four have one parent."""
+    with grpc.insecure_channel(f"127.0.0.1:{mesh.environ['WAYSTATION_CONTROL_PORT']}") as channel:
+        stub = trace_service_pb2_grpc.TraceServiceStub(channel)  # type: ignore[no-untyped-call]
+        for first in range(0, count, 1_000):
+            spans = [made(number, run_id, trace_id) for number in range(first, first + 1_000)]
+            assert not stub.Export(trace_request(*spans, service="stranger"), timeout=30).partial_success.rejected_spans
+
+
+def made(number: int, run_id: str, trace_id: str) -> dict[str, Any]:
+    begins = NOW_NS + number * 1_000_000
+    return {
+        "trace_id": bytes.fromhex(trace_id),
+        "span_id": b"m" + number.to_bytes(7, "big"),
+        "parent_span_id": b"m" + ((number - 1) // 4).to_bytes(7, "big") if number else b"",
+        "name": f"<b>work</b> {number}",
+        "start_time_unix_nano": begins,
+        "end_time_unix_nano": begins + 900_000_000,
+        "attributes": pairs(run_id=run_id, note="<img src=x onerror=alert(1)>"),
+    }
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_panel_is_accessible(board: Dashboard, control: httpx.Client, theme: str) -> None:
+    with board.page(theme=theme) as page:
+        run_id = finished(page, control, "write and run a function to double a number")
+        row(page, "agent.hop", "ok").click(timeout=PATIENCE_MS)
+        expect(page.get_by_role("complementary")).to_have_count(2)
+        problems = {"timeline": board.axe(page)}
+        for tab in ("answer", "decisions", "messages", "checkpoints", "artifacts"):
+            page.goto(f"/runs/{run_id}?tab={tab}")
+            expect_state(page, "succeeded")
+            expect(page.get_by_role("tabpanel").get_by_role("status", name=re.compile("Loading"))).to_have_count(0)
+            problems[tab] = board.axe(page)
+        assert not any(problems.values()), json.dumps(problems, indent=2)
