@@ -113,3 +113,22 @@ async def test_a_list_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None
     directory = PeerDirectory("127.0.0.1:1", cache, Seen().note, PeerLoad())
     await directory.load()
     assert directory.services() == []
+
+
+async def test_replicas_are_one_service_at_several_places_the_least_loaded_first(tmp_path: Path) -> None:
+    registry, seen = ListingRegistry(), Seen()
+    response = control_v1.WatchServicesResponse(version=1)
+    health = {"busy": (control_v1.Health.STATE_SERVING, 5), "free": (control_v1.Health.STATE_DEGRADED, 0)}
+    for number, name in enumerate((*health, "unchecked"), 1):
+        state, in_flight = health.get(name, (control_v1.Health.STATE_UNSPECIFIED, 0))
+        instance = response.instances.add(instance_id=name, address=f"127.0.0.1:{number}")
+        instance.descriptor.name = "rag"
+        instance.health.state, instance.health.in_flight = state, in_flight
+        instance.heartbeat_time.FromSeconds(number)
+    async with following(registry, tmp_path / "services.json", seen, grace_s=60) as directory:
+        registry.lists.put_nowait(response)
+        assert await seen.next() == ["rag"]
+        assert directory.addresses_of("rag") == ["127.0.0.1:2", "127.0.0.1:1"]
+        assert directory.address_of("rag") == "127.0.0.1:2"
+        assert directory.addresses() == {"127.0.0.1:1", "127.0.0.1:2"}
+        assert directory.addresses_of("coding") == [] and directory.address_of("coding") == ""
