@@ -17,7 +17,7 @@ from services.agent.checkpoint.retention import size as store_size
 from services.agent.checkpoint.saver import Saver
 from services.agent.control_peer import ControlPeer
 from services.agent.custody import Custodian
-from services.agent.graph import Limits, build_graph, steps_of
+from services.agent.graph import Kit, Limits
 from services.agent.guardian.boundary import GuardianBoundary
 from services.agent.guardian.guardian import Guardian
 from services.agent.guardian.servicer import GuardianServicer
@@ -37,9 +37,11 @@ from services.agent.run_events import RunEvents
 from services.agent.run_retention import RunRetention
 from services.agent.run_store import RunStore
 from services.agent.runs import Runs
-from services.agent.servicer import AgentServicer, auto_workflow
+from services.agent.servicer import AgentServicer
 from services.agent.settings import AgentSettings
 from services.agent.step import StepBoundary
+from services.agent.workflows.catalogue import open_catalogue
+from services.agent.workflows.document import MAX_HOPS
 from shared.capability import Descriptor
 from shared.capability.registration import Registration, registered
 from shared.capability.service import Effort
@@ -153,15 +155,14 @@ async def _build(
         settings.context_budget_tokens,
     )
     acts = GuardianStore(storage.database)
-    boundaries: list[StepBoundary] = [GuardianBoundary(acts, storage.events, settings.max_hops), mailbox]
-    graph = build_graph(ports, limits, Saver(storage.database), boundaries)
+    boundaries: list[StepBoundary] = [GuardianBoundary(acts, storage.events, MAX_HOPS), mailbox]
+    kit = Kit(ports, limits, Saver(storage.database), boundaries)
+    catalogue = open_catalogue(kit, settings.home / "workflows", settings.max_hops)
     outbox = storage.outbox
     retention = RunRetention(storage.database, outbox.note_deletions) if outbox else RunRetention(storage.database)
-    runs = Runs(graph, storage.store, storage.events, retention, settings, storage.health.admit, live_router.expect)
-    guardian = Guardian(acts, runs, storage.events, directory, steps_of, settings.max_hops)
-    workflow = auto_workflow(graph.get_graph().draw_mermaid(), settings.max_hops)
-    # what is abstract here is not built yet, and answers NOT_BUILT
-    return runs, AgentServicer(runs, live_router, workflow, mailbox), guardian  # type: ignore[abstract]
+    runs = Runs(catalogue, storage.store, storage.events, retention, settings, storage.health.admit, live_router.expect)
+    guardian = Guardian(acts, runs, storage.events, directory, catalogue.calls, catalogue.max_hops)
+    return runs, AgentServicer(runs, live_router, mailbox), guardian
 
 
 def _chat_models(settings: AgentSettings, key: str, ledger: Ledger, stack: AsyncExitStack) -> dict[Effort, ChatModel]:

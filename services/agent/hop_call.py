@@ -90,6 +90,7 @@ class HopCall:
             attributes.CAPABILITY: self._capability,
             attributes.HOP_COUNT: self._task.hop_index + 1,
             attributes.HOP_REMAINING: self._task.remaining_hops,
+            attributes.CYCLE_CURRENT: self._task.current_cycle,
             attributes.OPERATION: attributes.INVOKE_AGENT,
             attributes.PROVIDER: attributes.OURS,
             attributes.AGENT_NAME: self._capability,

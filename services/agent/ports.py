@@ -81,6 +81,7 @@ class HopTask:
     """The step of the workflow that makes the hop."""
     role: str = ""
     """The role to act in; empty for the service's only or first one."""
+    current_cycle: int = 0
     remaining_cycles: int = 0
     context: tuple[Artifact, ...] = ()
     earlier: tuple[Hop, ...] = ()

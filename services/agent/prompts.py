@@ -38,6 +38,12 @@ MAX_SHOWN_SERVICES = 4
 ANSWER = """You are Waystation, a friendly assistant that works through services: {services}.
 Answer briefly, in the user's language. Say so when you do not know something. Never invent facts or sources."""
 
+JUDGE = """You are the judge of proposals by several workers for one request. Choose the one that does what was asked
+completely and correctly; a proposal that works counts more than one that is long.
+Reply as JSON: reason (at most 15 words), proposal (its number)."""
+
+MAX_PROPOSAL_CHARS = 2_000
+
 COMPOSE = "Write the final answer to the request from the results below, and from nothing else. Be brief."
 
 
@@ -65,6 +71,7 @@ def arbitrate_messages(
         *(_result(index, hop) for index, hop in enumerate(state["hops"], 1)),
         *map(_message, mail[-MAX_MESSAGES:]),
         f"Remaining hops: {remaining_hops(state)}",
+        *([f"Remaining cycles: {state['max_cycles'] - state['current_cycle']}"] if state["max_cycles"] else []),
     ]
     if state["hops"]:
         parts.append("Choose answer_now unless a part of the request is still open.")

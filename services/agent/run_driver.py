@@ -16,14 +16,15 @@ from opentelemetry import trace
 
 from services.agent.brake import Brake
 from services.agent.custody import RunRecord
-from services.agent.graph import Graph, recursion_limit
-from services.agent.graph_shape import MIGRATIONS, GraphMigration, GraphShape, find_migration, shape_of
+from services.agent.graph import AUTO, Graph
+from services.agent.graph_shape import MIGRATIONS, GraphMigration, GraphShape, find_migration
 from services.agent.run_error import error_to_proto
 from services.agent.run_events import RunEvents
 from services.agent.run_store import RunStore
 from services.agent.settings import AgentSettings
 from services.agent.spans import restore_span, run_epoch_span
 from services.agent.state import RunContext, RunState, initial_state, remaining_hops
+from services.agent.workflows.catalogue import Catalogue, Workflow
 from shared.call_context import CallContext, serving
 from shared.capability.wire import effort_name
 from shared.errors import (
@@ -34,6 +35,7 @@ from shared.errors import (
     StaleEpoch,
     StorageUnavailable,
     ThreadBusy,
+    UnknownWorkflow,
     WaystationError,
 )
 from shared.fault_points import fault_point
@@ -68,19 +70,18 @@ class RunDriver:
 
     def __init__(
         self,
-        graph: Graph,
+        catalogue: Catalogue,
         store: RunStore,
         events: RunEvents,
         settings: AgentSettings,
         migrations: Sequence[GraphMigration] = MIGRATIONS,
     ) -> None:
-        self._graph, self._store, self._events, self._settings = graph, store, events, settings
+        self._catalogue, self._store, self._events, self._settings = catalogue, store, events, settings
         self._migrations = migrations
         self._live: dict[str, _Live] = {}
         self._reserved: set[str] = set()
         self._to_pause: set[str] = set()
         self._is_draining = False
-        self.shape = shape_of(graph)
         self.is_open = asyncio.Event()
         """Cleared while a run that may have killed the process twice is tried alone: new runs wait."""
         self.is_open.set()
@@ -208,12 +209,31 @@ class RunDriver:
             self._events.close(run.run_id)
         return run
 
+    def workflow_of(self, run: agent_v1.Run) -> Workflow:
+        """The workflow that the run goes on with. Raises `GraphChanged` when it is gone."""
+        try:
+            return self._catalogue.get(run.workflow)
+        except UnknownWorkflow as error:
+            raise GraphChanged(
+                f"The workflow changed under the run: {error.message}",
+                remedy="Put its document back and restart the agent; nothing of the run is lost.",
+                workflow=run.workflow,
+            ) from None
+
+    def graph_of(self, run: agent_v1.Run) -> Graph:
+        """The graph to read the run's state with."""
+        return self._known(run).graph
+
+    def _known(self, run: agent_v1.Run) -> Workflow:
+        workflows = self._catalogue.workflows
+        return workflows.get(run.workflow, workflows[AUTO])  # all have the same state
+
     def config(self, run: agent_v1.Run) -> Any:
         """The run's place in its thread, as LangGraph wants it."""
         return {
             "configurable": {"thread_id": run.thread_id, **({"epoch": run.epoch} if run.epoch else {})},
             "metadata": {"run_id": run.run_id},
-            "recursion_limit": recursion_limit(self._settings.max_hops),
+            "recursion_limit": self._known(run).recursion_limit,
         }
 
     async def _drive(self, live: _Live, cause: Cause, is_suspect: bool) -> None:
@@ -304,13 +324,14 @@ class RunDriver:
     async def _invoke(self, live: _Live, run_context: RunContext, cause: Cause) -> RunState:
         run = live.record.run
         start: RunState | Command[Any] | None
+        workflow = self.workflow_of(run)
         if cause:
             start = await self._resumption(live.record, cause)
-            if start is None and not (snapshot := await self._graph.aget_state(self.config(run))).tasks:
+            if start is None and not (snapshot := await workflow.graph.aget_state(self.config(run))).tasks:
                 return cast(RunState, snapshot.values)
         else:
-            start = initial_state(run.query, effort_name(run.effort), self._settings.max_hops)
-        result = await self._graph.ainvoke(
+            start = _initial(run, workflow)
+        result = await workflow.graph.ainvoke(
             start, self.config(run), context=run_context, durability="sync", control=live.control
         )
         return cast(RunState, result)
@@ -320,7 +341,7 @@ class RunDriver:
         run = record.run
         with restore_span(run) as span:
             await self._migrate(run)
-            snapshot = await self._graph.aget_state(self.config(run))
+            snapshot = await self.graph_of(run).aget_state(self.config(run))
             span.set_attribute(attributes.CHECKPOINT_ID, _checkpoint_id(snapshot))
         is_begun = (snapshot.metadata or {}).get("run_id") == run.run_id
         self._events.emit(
@@ -333,7 +354,7 @@ class RunDriver:
             ),
         )
         if not is_begun:
-            return initial_state(run.query, effort_name(run.effort), self._settings.max_hops)
+            return _initial(run, self.workflow_of(run))
         answers = await self._store.answers(run.run_id) if snapshot.interrupts else {}
         given = {item.id: answers[item.id] for item in snapshot.interrupts if item.id in answers}
         for question_id, answer in given.items():
@@ -344,7 +365,8 @@ class RunDriver:
 
     async def migration_for(self, run: agent_v1.Run) -> GraphMigration | None:
         """What the run's checkpoint needs to go on under this graph; None for nothing. Raises `GraphChanged`."""
-        if run.graph_digest in ("", self.shape.digest):
+        shape = self.workflow_of(run).shape
+        if run.graph_digest in ("", shape.digest):
             return None
         stored = await self._store.shape(run.graph_digest)
         if stored is None:
@@ -353,11 +375,11 @@ class RunDriver:
                 remedy="Ask again; the run's history stays.",
                 from_digest=run.graph_digest[:12],
             )
-        return find_migration(GraphShape.from_json(stored), self.shape, self._migrations)
+        return find_migration(GraphShape.from_json(stored), shape, self._migrations)
 
     async def _migrate(self, run: agent_v1.Run) -> None:
         migration = await self.migration_for(run)
-        saver: Any = self._graph.checkpointer
+        saver: Any = self.graph_of(run).checkpointer
         found = await saver.aget_tuple(self.config(run)) if migration else None
         if migration and found:
             checkpoint = {**migration.apply(found.checkpoint), "id": str(uuid6())}
@@ -365,13 +387,16 @@ class RunDriver:
             config = self.config(run)
             config["configurable"] |= {"checkpoint_ns": "", "checkpoint_id": found.checkpoint["id"]}
             await saver.aput(config, checkpoint, metadata, checkpoint["channel_versions"])
-        if run.graph_digest != self.shape.digest:
-            run.graph_digest = self.shape.digest
+        digest = self.workflow_of(run).shape.digest
+        if run.graph_digest != digest:
+            run.graph_digest = digest
             await asyncio.wrap_future(self._events.emit_state(run))  # so that it is not migrated twice
 
     def _settle(self, run: agent_v1.Run, state: RunState) -> None:
         run.hop_count = len(state.get("hops", ()))
         run.remaining_hops = remaining_hops(state)
+        run.current_cycle, run.max_cycles = state["current_cycle"], state["max_cycles"]
+        run.has_unresolved_review = state["has_unresolved_review"]
         interrupts: Sequence[Interrupt] = cast(Any, state).get("__interrupt__", ())
         if interrupts:
             run.state = agent_v1.Run.STATE_INPUT_REQUIRED
@@ -384,6 +409,10 @@ class RunDriver:
         for hop in state["hops"]:
             if not hop["error"]:
                 run.citations.extend(common_v1.Citation(**item) for item in hop["citations"])  # type: ignore[arg-type]
+
+
+def _initial(run: agent_v1.Run, workflow: Workflow) -> RunState:
+    return initial_state(run.query, effort_name(run.effort), workflow.max_hops, workflow.max_cycles)
 
 
 def _checkpoint_id(snapshot: StateSnapshot) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.agent.graph import AUTO
 from shared.capability.service import Effort
-from shared.errors import InvalidInput, UnknownWorkflow
+from shared.errors import InvalidInput
 from shared.query_text import check_query
 
 MAX_QUERY_BYTES = 32_768
@@ -18,17 +18,16 @@ class RunRequest:
     query: str
     workflow: str = AUTO
     thread_id: str = ""
-    effort: Effort = "medium"
+    effort: Effort | None = None
+    """None for what the workflow says."""
     tenant: str = "default"
     request_id: str = ""
     run_timeout_s: float | None = None
 
 
 def check_request(request: RunRequest) -> None:
-    """Raise `InvalidInput` or `UnknownWorkflow`, naming the field and its limit."""
+    """Raise `InvalidInput`, naming the field and its limit."""
     check_query(request.query, MAX_QUERY_BYTES)
-    if request.workflow != AUTO:
-        raise UnknownWorkflow(f"There is no workflow {request.workflow!r}.", remedy=f"Known: {AUTO}.", known=AUTO)
     for name in ("thread_id", "tenant", "request_id"):
         if len(getattr(request, name)) > MAX_ID_CHARS:
             raise InvalidInput(f"{name} is longer than {MAX_ID_CHARS} characters.", field=name, limit=MAX_ID_CHARS)

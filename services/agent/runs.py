@@ -11,7 +11,6 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.agent.custody import wrong_state
-from services.agent.graph import Graph
 from services.agent.lost_commits import MissingCommits
 from services.agent.recovery import Recovery
 from services.agent.run_driver import Cause, RunDriver
@@ -24,6 +23,7 @@ from services.agent.settings import AgentSettings
 from services.agent.state_edit import checked_updates
 from services.agent.threads.turns import Turns
 from services.agent.threads.view import thread_to_proto
+from services.agent.workflows.catalogue import Catalogue
 from shared.capability.wire import EFFORTS
 from shared.errors import (
     AlreadyExists,
@@ -55,7 +55,7 @@ class Runs:
 
     def __init__(
         self,
-        graph: Graph,
+        catalogue: Catalogue,
         store: RunStore,
         events: RunEvents,
         retention: RunRetention,
@@ -63,9 +63,9 @@ class Runs:
         admit: Callable[[], None] = lambda: None,
         expect: Callable[[str], None] = lambda query: None,
     ) -> None:
-        self._graph, self._store, self._events, self._retention = graph, store, events, retention
+        self.catalogue, self._store, self._events, self._retention = catalogue, store, events, retention
         self._settings, self._check_store, self._expect = settings, admit, expect
-        self._driver = RunDriver(graph, store, events, settings)
+        self._driver = RunDriver(catalogue, store, events, settings)
         self.recovery = Recovery(self._driver, store, settings, admit)
         self._turns = Turns(settings.max_queued_runs)
         self._is_draining = False
@@ -80,7 +80,8 @@ class Runs:
 
         Only for whoever holds the lock on the data folder: the leases of all others end.
         """
-        await self._store.keep_shape(self._driver.shape.digest, self._driver.shape.to_json())
+        for workflow in self.catalogue.workflows.values():
+            await self._store.keep_shape(workflow.shape.digest, workflow.shape.to_json())
         await self._store.end_leases()
         await self.fail_missing(missing)
         await self.recovery.sweep()
@@ -135,6 +136,7 @@ class Runs:
         self._check_store()
 
     def _new_run(self, request: RunRequest, correlation_id: str) -> agent_v1.Run:
+        workflow = self.catalogue.get(request.workflow)
         span = trace.get_current_span().get_span_context()
         run = agent_v1.Run(
             run_id=f"run-{uuid.uuid4().hex}",
@@ -142,17 +144,19 @@ class Runs:
             workflow=request.workflow,
             query=request.query,
             state=agent_v1.Run.STATE_PENDING,
-            effort=EFFORTS[request.effort],
+            effort=EFFORTS[request.effort or workflow.effort or "medium"],
             tenant=request.tenant,
             request_id=request.request_id,
             correlation_id=correlation_id,
             trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
-            remaining_hops=self._settings.max_hops,
-            graph_digest=self._driver.shape.digest,
+            remaining_hops=workflow.max_hops,
+            max_cycles=workflow.max_cycles,
+            graph_digest=workflow.shape.digest,
         )
         run.create_time.GetCurrentTime()
         run.update_time.CopyFrom(run.create_time)
-        run.run_timeout.FromTimedelta(timedelta(seconds=request.run_timeout_s or self._settings.run_timeout_s))
+        timeout_s = request.run_timeout_s or workflow.timeout_s or self._settings.run_timeout_s
+        run.run_timeout.FromTimedelta(timedelta(seconds=timeout_s))
         return run
 
     async def pause(self, run_id: str) -> agent_v1.Run:
@@ -258,7 +262,7 @@ class Runs:
         self._check_room()
         found = await self._checkpoint(source, checkpoint_id)
         present = found.checkpoint["channel_values"]
-        checked = checked_updates(updates, present, self._settings.max_hops) if updates else None
+        checked = checked_updates(updates, present, self._driver.workflow_of(source).max_hops) if updates else None
         values = {**present, **(checked or {})}
         timeout_s = source.run_timeout.ToTimedelta().total_seconds()
         request = RunRequest(
@@ -280,12 +284,12 @@ class Runs:
 
     async def _plant(self, run: agent_v1.Run, found: Any, updates: Any) -> None:
         """Make the checkpoint the first one of the run's thread."""
-        saver: Any = self._graph.checkpointer
+        saver: Any = self.catalogue.saver
         config: Any = {"configurable": {"thread_id": run.thread_id, "checkpoint_ns": ""}}
         metadata = {**found.metadata, "source": "fork", "run_id": run.run_id, "parents": {}}
         await saver.aput(config, found.checkpoint, metadata, found.checkpoint["channel_versions"])
         if updates:
-            await self._graph.aupdate_state(self._driver.config(run), updates)
+            await self._driver.graph_of(run).aupdate_state(self._driver.config(run), updates)
 
     async def update_state(self, run_id: str, updates: Mapping[str, Any], checkpoint_id: str) -> Snapshot:
         """Change fields of a waiting run's state; returns the new snapshot. The run is paused from then on.
@@ -296,13 +300,14 @@ class Runs:
         run = await self._store.get(run_id)
         if run.state not in WAITING:
             raise wrong_state(run)
+        graph = self._driver.graph_of(run)
         await self._driver.ended(run_id)
         with self._driver.reserved(run_id):
             record = await self._store.take_up(run_id, WAITING)
             config, former = self._driver.config(record.run), record.run.state
             try:
-                present: Any = (await self._graph.aget_state(config)).values
-                checked = checked_updates(updates, present, self._settings.max_hops)
+                present: Any = (await graph.aget_state(config)).values
+                checked = checked_updates(updates, present, self._driver.workflow_of(run).max_hops)
                 head = await self._store.head(record.run.thread_id)
                 if checkpoint_id and checkpoint_id != head:
                     raise StaleEpoch(
@@ -310,13 +315,13 @@ class Runs:
                         remedy=f"Look at {head} and decide again.",
                         checkpoint_id=head,
                     )
-                await self._graph.aupdate_state(config, checked)
+                await graph.aupdate_state(config, checked)
             except BaseException:
                 await self._driver.settle(record, former)
                 raise
             record.run.ClearField("questions")
             await self._driver.settle(record, agent_v1.Run.STATE_PAUSED)
-        return await self._graph.aget_state(config)
+        return await graph.aget_state(config)
 
     async def prune(self, older_than_s: float, keep: int, is_dry_run: bool) -> Pruned:
         """See `RunRetention.prune`. Raises `InvalidInput`."""
@@ -350,7 +355,7 @@ class Runs:
         runs = await self._store.thread(thread_id)
         if not runs:
             raise NotFound(f"There is no thread {thread_id!r}.", thread_id=thread_id)
-        saver: Any = self._graph.checkpointer
+        saver: Any = self.catalogue.saver
         found = await saver.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
         conversation = found.checkpoint["channel_values"].get("conversation", []) if found else []
         return thread_to_proto(runs, conversation, self._settings.context_budget_tokens)
@@ -362,12 +367,12 @@ class Runs:
     async def checkpoints(self, run_id: str) -> AsyncIterator[Snapshot]:
         """The run's state snapshots, newest first. Raises `NotFound`."""
         run = await self._store.get(run_id)
-        async for snapshot in self._graph.aget_state_history(self._driver.config(run)):
+        async for snapshot in self._driver.graph_of(run).aget_state_history(self._driver.config(run)):
             if (snapshot.metadata or {}).get("run_id") == run_id:
                 yield snapshot
 
     async def _checkpoint(self, run: agent_v1.Run, checkpoint_id: str) -> Any:
-        saver: Any = self._graph.checkpointer
+        saver: Any = self.catalogue.saver
         place = {"thread_id": run.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
         found = await saver.aget_tuple({"configurable": place}) if checkpoint_id else None
         if not found or found.metadata.get("run_id") != run.run_id:

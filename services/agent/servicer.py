@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry import trace
 
-from services.agent.graph import AUTO, AUTO_DESCRIPTION
+from services.agent.graph import AUTO
 from services.agent.mailbox.mailbox import Mailbox
 from services.agent.nodes.recommend_route import recommendation_to_proto
 from services.agent.ports import Router
@@ -17,9 +17,11 @@ from services.agent.run_request import RunRequest, check_request
 from services.agent.run_store import RunFilter
 from services.agent.runs import Runs
 from services.agent.state import remaining_hops
+from services.agent.workflows.catalogue import Unusable, Workflow
+from services.agent.workflows.messages import problem_to_proto, workflow_to_proto
 from shared.call_context import CallContext, current_call
 from shared.capability.wire import effort_name, json_value
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput
 from shared.pb import agent_v1
 from shared.rpc.interceptors.correlation import correlation_id_from
 from shared.telemetry import attributes
@@ -33,8 +35,8 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class AgentServicer(agent_v1.AgentServiceServicer):
     """Runs over gRPC."""
 
-    def __init__(self, runs: Runs, router: Router, workflow: agent_v1.Workflow, mailbox: Mailbox) -> None:
-        self._runs, self._router, self._workflow, self._mailbox = runs, router, workflow, mailbox
+    def __init__(self, runs: Runs, router: Router, mailbox: Mailbox) -> None:
+        self._runs, self._router, self._mailbox = runs, router, mailbox
 
     async def StartRun(self, request: agent_v1.StartRunRequest, context: _Context) -> agent_v1.StartRunResponse:
         """See the contract."""
@@ -42,7 +44,7 @@ class AgentServicer(agent_v1.AgentServiceServicer):
             query=request.query,
             workflow=request.workflow or AUTO,
             thread_id=request.thread_id,
-            effort=effort_name(request.effort),
+            effort=effort_name(request.effort) if request.effort else None,
             tenant=request.tenant or "default",
             request_id=request.request_id,
             run_timeout_s=(
@@ -184,22 +186,32 @@ class AgentServicer(agent_v1.AgentServiceServicer):
         self, request: agent_v1.ListWorkflowsRequest, context: _Context
     ) -> agent_v1.ListWorkflowsResponse:
         """See the contract."""
-        return agent_v1.ListWorkflowsResponse(workflows=[self._workflow])
+        size, catalogue = page_size(request.page_size), self._runs.catalogue
+        items: list[Workflow | Unusable] = [*catalogue.workflows.values(), *catalogue.unusable]
+        if request.page_token and not request.page_token.isdecimal():
+            raise InvalidInput("page_token is none of ours.", field="page_token")
+        begin = int(request.page_token or 0)
+        return agent_v1.ListWorkflowsResponse(
+            workflows=[workflow_to_proto(item) for item in items[begin : begin + size]],
+            next_page_token=str(begin + size) if len(items) > begin + size else "",
+        )
 
     async def GetWorkflow(
         self, request: agent_v1.GetWorkflowRequest, context: _Context
     ) -> agent_v1.GetWorkflowResponse:
         """See the contract."""
-        if request.name != self._workflow.name:
-            raise NotFound(f"There is no workflow {request.name!r}.", known=self._workflow.name)
-        return agent_v1.GetWorkflowResponse(workflow=self._workflow)
+        workflow = self._runs.catalogue.find(request.name)
+        return agent_v1.GetWorkflowResponse(workflow=workflow_to_proto(workflow))
 
-
-def auto_workflow(diagram: str, max_hops: int) -> agent_v1.Workflow:
-    """The message for the workflow `auto`."""
-    return agent_v1.Workflow(
-        name=AUTO, description=AUTO_DESCRIPTION, diagram=diagram, max_hops=max_hops, origin="python"
-    )
+    async def CheckWorkflow(
+        self, request: agent_v1.CheckWorkflowRequest, context: _Context
+    ) -> agent_v1.CheckWorkflowResponse:
+        """See the contract."""
+        found = self._runs.catalogue.check(request.document, request.file_name)
+        if isinstance(found, Unusable):
+            problems = [problem_to_proto(problem) for problem in found.problems]
+            return agent_v1.CheckWorkflowResponse(problems=problems)
+        return agent_v1.CheckWorkflowResponse(workflow=workflow_to_proto(found))
 
 
 def page_size(wanted: int) -> int:

@@ -122,6 +122,8 @@ class RunState(TypedDict, total=False):
     has_unresolved_review: bool
     has_asked: bool
     """Whether the user was asked what is meant: once is enough."""
+    chosen_hop: int
+    """The hop whose result a judge chose for the answer; -1 for none."""
     guardian_entry: int
     """The newest entry of the guardian's log that the state has."""
     forced_capability: str
@@ -161,6 +163,7 @@ def initial_state(query: str, effort: Effort, max_hops: int, max_cycles: int = 0
         current_cycle=0,
         has_unresolved_review=False,
         has_asked=False,
+        chosen_hop=-1,
         forced_capability="",
         vetoed_capabilities=[],
         skipped_steps={},

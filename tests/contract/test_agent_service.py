@@ -11,7 +11,6 @@ from shared.errors import (
     Forbidden,
     InvalidInput,
     ModelUnavailable,
-    NotBuilt,
     NotFound,
     ThreadBusy,
     UnknownWorkflow,
@@ -221,19 +220,13 @@ async def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) ->
     async with mesh(tmp_path) as made:
         with pytest.raises(UnknownWorkflow) as unknown:
             await made.start(workflow="waltz")
-        assert unknown.value.metadata["known"] == "auto"
+        assert unknown.value.metadata["known"] == "auto, debate, linear, review"
         with pytest.raises(NotFound):
             await made.start(thread_id="thread-none")
         with pytest.raises(NotFound):
             await made.watch("run-none")
         with pytest.raises(NotFound), peer_errors("agent"):
             await made.stub.GetRun(agent_v1.GetRunRequest(run_id="run-none"))
-
-
-async def test_what_is_not_built_says_so(tmp_path: Path) -> None:
-    async with mesh(tmp_path) as made:
-        with pytest.raises(NotBuilt, match="CheckWorkflow"), peer_errors("agent"):
-            await made.stub.CheckWorkflow(agent_v1.CheckWorkflowRequest())
 
 
 async def test_runs_are_listed_newest_first_in_pages(tmp_path: Path) -> None:

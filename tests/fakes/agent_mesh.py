@@ -15,7 +15,7 @@ from services.agent.arbitrator import Thresholds
 from services.agent.care.agent_store import SCHEMAS
 from services.agent.checkpoint.saver import Saver
 from services.agent.custody import Custodian
-from services.agent.graph import Limits, build_graph, steps_of
+from services.agent.graph import Kit, Limits
 from services.agent.guardian.boundary import GuardianBoundary
 from services.agent.guardian.guardian import Guardian
 from services.agent.guardian.servicer import GuardianServicer
@@ -30,9 +30,11 @@ from services.agent.run_events import RunEvents
 from services.agent.run_retention import RunRetention
 from services.agent.run_store import RunStore
 from services.agent.runs import Runs
-from services.agent.servicer import AgentServicer, auto_workflow
+from services.agent.servicer import AgentServicer
 from services.agent.settings import AgentSettings
 from services.agent.state import Candidate, Recommendation
+from services.agent.workflows.catalogue import PythonWorkflow, open_catalogue
+from services.agent.workflows.document import MAX_HOPS
 from shared.call_context import CallContext
 from shared.capability import Artifact, Citation, Descriptor, Invocation, OutgoingMessage, Output, Result, TextDelta
 from shared.capability.servicer import CapabilityServicer
@@ -88,7 +90,7 @@ class ScriptedModel:
     """A chat model: decisions for schema-bound calls, words for the others."""
 
     def __init__(self) -> None:
-        self.decisions: list[dict[str, str]] = []
+        self.decisions: list[dict[str, Any]] = []
         self.words = ["Hel", "lo."]
         self.failure: WaystationError | None = None
         self.asked: list[Sequence[ChatMessage]] = []
@@ -119,6 +121,7 @@ class FakeRouter:
 @dataclass
 class FakeDirectory:
     address: str = ""
+    is_harmless: bool = False
 
     def services(self) -> Sequence[Descriptor]:
         return [FakeService.descriptor]
@@ -133,7 +136,7 @@ class FakeDirectory:
         return self.addresses_of("")
 
     def is_idempotent(self, capability: str) -> bool:
-        return False
+        return self.is_harmless
 
 
 @dataclass
@@ -185,13 +188,17 @@ async def mesh(
     dies: bool = False,
     hangs: bool = False,
     owner: str = "agent-test",
+    registered: Sequence[PythonWorkflow] = (),
+    service: Any = None,
+    is_idempotent: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Mesh]:
     """An agent that serves until the context ends: with a drain, or, when it `dies`, as by a kill.
 
-    `missing` is what the control plane knows of commits that its store has lost.
+    `missing` is what the control plane knows of commits that its store has lost; `service` stands for every service.
     """
-    service, model, router, directory = FakeService(), ScriptedModel(), FakeRouter(), FakeDirectory()
+    service, model, router = service or FakeService(), ScriptedModel(), FakeRouter()
+    directory = FakeDirectory(is_harmless=is_idempotent)
     if hangs:
         service.hang.clear()
     async with AsyncExitStack() as stack:
@@ -219,13 +226,14 @@ async def mesh(
         approvals = Approvals(agent_settings.approvals)
         ports = Ports(router, directory, peers, events, mailbox, models, approvals)  # type: ignore[arg-type]
         acts = GuardianStore(database)
-        boundaries = [GuardianBoundary(acts, events, agent_settings.max_hops), mailbox]
-        graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database), boundaries)
-        runs = Runs(graph, store, events, RunRetention(database), agent_settings)
-        guardian = Guardian(acts, runs, events, directory, steps_of, agent_settings.max_hops)
+        boundaries = [GuardianBoundary(acts, events, MAX_HOPS), mailbox]
+        kit = Kit(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database), boundaries)
+        catalogue = open_catalogue(kit, home / "workflows", agent_settings.max_hops, registered)
+        runs = Runs(catalogue, store, events, RunRetention(database), agent_settings)
+        guardian = Guardian(acts, runs, events, directory, catalogue.calls, catalogue.max_hops)
 
         def add_agent(server: grpc.aio.Server) -> None:
-            servicer = AgentServicer(runs, router, auto_workflow("", 3), mailbox)  # type: ignore[abstract]
+            servicer = AgentServicer(runs, router, mailbox)
             agent_v1.add_AgentServiceServicer_to_server(servicer, server)
             agent_v1.add_GuardianServiceServicer_to_server(GuardianServicer(guardian), server)
 

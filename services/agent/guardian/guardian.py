@@ -26,7 +26,7 @@ MAX_CHANGE_BYTES = 65_536
 
 
 class Guardian:
-    """Belongs to one event loop. `steps_of` names the steps of a workflow that can be skipped."""
+    """Belongs to one event loop. `steps_of` names the steps that a workflow can skip, `max_hops_of` its budget."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class Guardian:
         events: Events,
         directory: Directory,
         steps_of: Callable[[str], Collection[str]],
-        max_hops: int,
+        max_hops_of: Callable[[str], int],
     ) -> None:
         self._store, self._runs, self._events, self._directory = store, runs, events, directory
-        self._steps_of, self._max_hops = steps_of, max_hops
+        self._steps_of, self._max_hops_of = steps_of, max_hops_of
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._tasks: set[asyncio.Task[Act]] = set()
 
@@ -128,7 +128,8 @@ class Guardian:
         run = await self._runs.get(order.run_id)
         match order.action:
             case "set_state":
-                checked_updates(order.change, initial_state("", "medium", self._max_hops), self._max_hops)
+                max_hops = self._max_hops_of(run.workflow)
+                checked_updates(order.change, initial_state("", "medium", max_hops), max_hops)
             case "force_capability" | "veto_capability":
                 known = [service.name for service in self._directory.services()]
                 _check_known("capability", order.change["capability"], known)

@@ -10,10 +10,11 @@ from services.agent.approvals import denial, question
 from services.agent.guardian.routes import is_skipped
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
-from services.agent.state import Doubt, RunContext, RunState, remaining_hops
+from services.agent.state import Doubt, RunContext, RunState
 from services.agent.threads.conversation import told
 from shared.call_context import current_call
 from shared.capability import Artifact
+from shared.capability.service import Effort
 from shared.errors import Cancelled, IdempotencyMismatch, InDoubt, WaystationError
 
 SKIPPED = Cancelled("A guardian left this call out.")
@@ -32,6 +33,8 @@ class CallStep:
     """Empty for what the arbitrator decided on."""
     role: str = ""
     """What it acts as; empty for the decided role, or the capability's name."""
+    effort: Effort | None = None
+    """None for the run's."""
     offset: int = 0
     """Its place among the calls that run at once."""
     group_size: int = 1
@@ -79,20 +82,24 @@ def _role(state: RunState, step: CallStep) -> str:
     return step.role or ("" if step.capability else state["decision"].get("role", ""))
 
 
-def hop_task(state: RunState, step: CallStep, key: str, *, may_have_run: bool = False) -> HopTask:
-    """What the next hop is to do."""
+def hop_task(
+    state: RunState, step: CallStep, key: str, *, index: int | None = None, may_have_run: bool = False
+) -> HopTask:
+    """What the hop is to do: the next one, or the one with an index, which is told what it was told before."""
+    first = len(state["hops"]) if index is None else index - step.offset
     return HopTask(
         text=state["query"],
-        effort=state["effort"],
+        effort=step.effort or state["effort"],
         step=step.name,
         role=_role(state, step),
         idempotency_key=key,
-        hop_index=len(state["hops"]) + step.offset,
-        remaining_hops=max(0, remaining_hops(state) - step.group_size),
+        hop_index=first + step.offset,
+        remaining_hops=max(0, state["max_hops"] - first - step.group_size),
+        current_cycle=state["current_cycle"],
         remaining_cycles=state["max_cycles"] - state["current_cycle"],
         timeout_s=step.timeout_s,
-        context=_context(state),
-        earlier=tuple(state["hops"]),
+        context=_context(state, first),
+        earlier=tuple(state["hops"][:first]),
         may_have_run=may_have_run,
     )
 
@@ -117,12 +124,12 @@ def effect_key() -> str:
     return keys.next("hop") if keys else ""
 
 
-def _context(state: RunState) -> tuple[Artifact, ...]:
-    """What the thread remembers, and earlier work of the run, as artifacts."""
+def _context(state: RunState, end: int) -> tuple[Artifact, ...]:
+    """What the thread remembers, and the work of the run's first hops, as artifacts."""
     turns = "\n\n".join(told(turn, MAX_TURN_CHARS) for turn in state.get("conversation", []))
     items = [Artifact("conversation", "conversation", "thread", "text/plain", turns)] if turns else []
-    items += [Artifact(**cast(Any, artifact)) for hop in state["hops"] for artifact in hop["artifacts"]]
-    for hop in state["hops"]:
+    items += [Artifact(**cast(Any, artifact)) for hop in state["hops"][:end] for artifact in hop["artifacts"]]
+    for hop in state["hops"][:end]:
         if hop["text"]:
             items.append(Artifact(f"result-{hop['index']}", "result", hop["capability"], "text/plain", hop["text"]))
     return tuple(items)

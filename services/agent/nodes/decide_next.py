@@ -2,7 +2,6 @@
 
 import time
 from datetime import timedelta
-from typing import Literal
 
 from langgraph.runtime import Runtime
 
@@ -48,6 +47,7 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
                     attributes.DECISION_REASON: decision["reason"],
                     attributes.HOP_COUNT: len(state["hops"]),
                     attributes.HOP_REMAINING: remaining_hops(state),
+                    attributes.CYCLE_CURRENT: state["current_cycle"],
                     attributes.ROUTER_RECOMMENDED: state["recommendation"]["top"] or "none",
                     attributes.ROUTER_CONFIDENCE: state["recommendation"]["confidence"],
                 }
@@ -57,16 +57,6 @@ def decide_next(ports: Ports, thresholds: Thresholds, timeout_s: float) -> Node:
         return RunState(decision=decision, forced_capability="", vetoed_capabilities=[])
 
     return node
-
-
-def next_step(state: RunState) -> Literal["call_capability", "ask_user", "respond"]:
-    """Where the decision leads."""
-    match state["decision"]["action"]:
-        case "call":
-            return "call_capability"
-        case "clarify" if not (state["hops"] or state.get("has_asked")):
-            return "ask_user"
-    return "respond"
 
 
 def decision_to_proto(decision: Decision, state: RunState, seconds: float) -> agent_v1.Decision:

@@ -27,9 +27,8 @@ def settle_doubt(ports: Ports, steps: Mapping[str, CallStep]) -> Node:
         doubt = next(doubt for _, doubt in sorted(state["doubts"].items()) if doubt)
         decided = interrupt(_question(doubt))  # the step ends here until there is an answer
         task = replace(
-            hop_task(state, steps[doubt["step"]], doubt["key"], may_have_run=True),
+            hop_task(state, steps[doubt["step"]], doubt["key"], index=doubt["index"], may_have_run=True),
             role=doubt["role"],
-            hop_index=doubt["index"],
             repeats_in_doubt=True,
         )
         call = HopCall(ports, runtime.context, doubt["capability"], task)

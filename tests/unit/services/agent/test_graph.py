@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
@@ -9,9 +10,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from services.agent.arbitrator import Thresholds
-from services.agent.graph import Limits, build_graph
+from services.agent.graph import Kit, Limits
 from services.agent.ports import Ports
 from services.agent.state import Recommendation, RunContext, initial_state
+from services.agent.workflows.catalogue import open_catalogue
 from shared.capability import Descriptor
 from shared.models.chat import ChatDelta
 from tests.fakes.no_mail import NoMail
@@ -70,10 +72,11 @@ class Talker:
             yield ChatDelta(word)
 
 
-async def test_all_of_a_steps_text_is_flushed_before_anything_of_the_step_is_saved() -> None:
+async def test_all_of_a_steps_text_is_flushed_before_anything_of_the_step_is_saved(tmp_path: Path) -> None:
     journal, nobody = Journal(), Nobody()
     ports: Any = Ports(nobody, nobody, Any, journal, NoMail(), {"medium": Talker()})  # type: ignore[arg-type,dict-item]
-    graph = build_graph(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), NotingSaver(journal))
+    kit = Kit(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), NotingSaver(journal))
+    graph = open_catalogue(kit, tmp_path, 3).get("auto").graph
     context = RunContext("run", "thread", "correlation")
     config: Any = {"configurable": {"thread_id": "thread"}}
     state = await graph.ainvoke(initial_state("hello", "medium", 3), config, context=context, durability="sync")

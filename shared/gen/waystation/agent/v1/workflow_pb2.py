@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"waystation/agent/v1/workflow.proto\x12\x13waystation.agent.v1\"\x9c\x01\n\x08Workflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x64ocument\x18\x03 \x01(\t\x12\x0f\n\x07\x64iagram\x18\x04 \x01(\t\x12\x10\n\x08max_hops\x18\x05 \x01(\x05\x12\x12\n\nmax_cycles\x18\x06 \x01(\x05\x12\x14\n\x0cgraph_digest\x18\x07 \x01(\t\x12\x0e\n\x06origin\x18\x08 \x01(\t\"N\n\x0fWorkflowProblem\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x05\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"waystation/agent/v1/workflow.proto\x12\x13waystation.agent.v1\"\xe7\x01\n\x08Workflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x64ocument\x18\x03 \x01(\t\x12\x0f\n\x07\x64iagram\x18\x04 \x01(\t\x12\x10\n\x08max_hops\x18\x05 \x01(\x05\x12\x12\n\nmax_cycles\x18\x06 \x01(\x05\x12\x14\n\x0cgraph_digest\x18\x07 \x01(\t\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12\x36\n\x08problems\x18\t \x03(\x0b\x32$.waystation.agent.v1.WorkflowProblem\x12\x11\n\tfile_name\x18\n \x01(\t\"N\n\x0fWorkflowProblem\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\x05\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'waystation.agent.v1.workflo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKFLOW']._serialized_start=60
-  _globals['_WORKFLOW']._serialized_end=216
-  _globals['_WORKFLOWPROBLEM']._serialized_start=218
-  _globals['_WORKFLOWPROBLEM']._serialized_end=296
+  _globals['_WORKFLOW']._serialized_end=291
+  _globals['_WORKFLOWPROBLEM']._serialized_start=293
+  _globals['_WORKFLOWPROBLEM']._serialized_end=371
 # @@protoc_insertion_point(module_scope)

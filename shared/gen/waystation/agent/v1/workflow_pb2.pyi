@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,6 +32,8 @@ class Workflow(_message.Message):
     MAX_CYCLES_FIELD_NUMBER: _builtins.int
     GRAPH_DIGEST_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     document: _builtins.str
@@ -43,6 +47,12 @@ class Workflow(_message.Message):
     """Digest of the graph; a run keeps the one it was started with."""
     origin: _builtins.str
     """"shipped", "user" or "python"."""
+    file_name: _builtins.str
+    """Where its document is; empty for a graph defined in Python."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowProblem]:
+        """Why it cannot be used; empty when it can."""
+
     def __init__(
         self,
         *,
@@ -54,10 +64,12 @@ class Workflow(_message.Message):
         max_cycles: _builtins.int = ...,
         graph_digest: _builtins.str = ...,
         origin: _builtins.str = ...,
+        problems: _abc.Iterable[Global___WorkflowProblem] | None = ...,
+        file_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "diagram", b"diagram", "document", b"document", "graph_digest", b"graph_digest", "max_cycles", b"max_cycles", "max_hops", b"max_hops", "name", b"name", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "diagram", b"diagram", "document", b"document", "file_name", b"file_name", "graph_digest", b"graph_digest", "max_cycles", b"max_cycles", "max_hops", b"max_hops", "name", b"name", "origin", b"origin", "problems", b"problems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

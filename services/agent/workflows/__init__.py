@@ -1,0 +1,1 @@
+"""Workflows as data: documents, their check, and the graphs they compile to."""
