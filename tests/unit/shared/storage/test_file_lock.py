@@ -49,7 +49,7 @@ def test_patience_has_an_end(path: Path, other: subprocess.Popen[str]) -> None:
     started = time.monotonic()
     with pytest.raises(StorageUnavailable), locked(path, patience_s=0.1):
         pytest.fail("two at once")
-    assert 0.1 <= time.monotonic() - started < 5
+    assert 0.1 <= time.monotonic() - started < 60
 
 
 def test_nobody_holds_what_was_released_or_never_was(path: Path) -> None:
