@@ -16,6 +16,7 @@ from tests.chaos.processes import Mesh, running_mesh
 from tests.chaos.verdict import Evidence, judge
 
 WAIT_S = 60
+pytestmark = pytest.mark.timeout(300)
 PROCESSES = ("control", "models", "tally", "post", "agent")
 # the run's steps: recommend, decide, tally (which writes), decide, post (which reads), decide, respond
 KILLS = {

@@ -22,6 +22,9 @@ BOUNDARY_OF = {
 }
 EVERYWHERE = (*BOUNDARIES, AT_RANDOM)
 
+pytestmark = pytest.mark.timeout(600)
+"""All kills are made before the first test: 45 s on an idle machine, minutes on a busy one."""
+
 Outcomes = dict[str, Outcome]
 
 
