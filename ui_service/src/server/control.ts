@@ -74,10 +74,16 @@ function picked(from: Headers, names: readonly string[]): Headers {
   return found;
 }
 
-async function readBody(request: Request): Promise<ArrayBuffer | null> {
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) return null;
-  const body = await request.arrayBuffer();
-  return body.byteLength > MAX_BODY_BYTES ? null : body;
+async function readBody(request: Request): Promise<Uint8Array<ArrayBuffer> | null> {
+  const reader = request.body?.getReader();
+  const body = new Uint8Array(reader ? MAX_BODY_BYTES : 0);
+  let size = 0;
+  for (let piece = await reader?.read(); piece && !piece.done; piece = await reader?.read()) {
+    if (size + piece.value.byteLength > MAX_BODY_BYTES) return null;
+    body.set(piece.value, size);
+    size += piece.value.byteLength;
+  }
+  return body.slice(0, size);
 }
 
 function failure(status: number, reason: string, message: string, remedy: string): Response {

@@ -7,6 +7,7 @@ import { Button } from "@/components/ui/Button";
 
 import { applyTheme, type Theme, THEMES } from "./theme";
 
+const LABELS = { system: "System theme", light: "Light theme", dark: "Dark theme" };
 const ICONS = { system: Monitor, light: Sun, dark: Moon };
 
 /** One button that goes through system, light and dark. */
@@ -19,9 +20,9 @@ export function ThemeSwitch({ initialTheme }: { initialTheme: Theme }) {
     setTheme(next);
   }
   return (
-    <Button variant="ghost" size="sm" onClick={turn} aria-label={`Theme: ${theme}. Change it.`} className="md:justify-start">
+    <Button variant="ghost" size="sm" onClick={turn} title="Change the theme" className="md:justify-start md:gap-2.5 md:font-normal">
       <Icon aria-hidden className="size-4" strokeWidth={1.75} />
-      <span className="hidden capitalize md:inline">{theme}</span>
+      <span className="sr-only md:not-sr-only">{LABELS[theme]}</span>
     </Button>
   );
 }

@@ -5,7 +5,7 @@ import { cn } from "@/components/cn";
 /** A dense table that scrolls sideways on its own when the page is narrow. */
 export function Table({ label, className, ...rest }: ComponentProps<"table"> & { label: string }) {
   return (
-    <div className="overflow-x-auto" role="region" aria-label={label} tabIndex={0}>
+    <div className="overflow-x-auto" role="group" aria-label={label} tabIndex={0}>
       <table className={cn("w-full border-collapse text-sm", className)} {...rest} />
     </div>
   );

@@ -17,6 +17,7 @@ export function RunRow({ run }: { run: RunView }) {
     <li data-run={run.run_id} data-state={run.state}>
       <Link
         href={`/runs/${encodeURIComponent(run.run_id)}`}
+        prefetch={false}
         className="grid grid-cols-[minmax(0,1fr)_auto] gap-x-4 gap-y-1 px-4 py-2.5 transition-colors hover:bg-hover focus-visible:-outline-offset-2 md:grid-cols-[9.5rem_minmax(0,1fr)_7rem_6rem_5rem_6.5rem] md:items-center"
       >
         <span className="order-2 col-span-2 md:order-none md:col-span-1">

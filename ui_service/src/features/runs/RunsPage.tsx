@@ -30,7 +30,7 @@ export function RunsPage() {
       <PageHead title="Runs">Every pass of a workflow, newest first. The list follows what happens.</PageHead>
       <div role="search" aria-label="Runs" className="mb-4 flex flex-wrap gap-2">
         <TextFilter key={filters.text} text={filters.text} onChange={(text) => set("text", text)} />
-        <Select label="State" value={filters.choice} onChange={(value) => set("state", value)} options={STATES} className="w-44" />
+        <Select label="State" value={filters.choice} onChange={(value) => set("state", value)} options={STATES} className="w-44 max-sm:flex-1" />
         <NameFilter kind="workflow" value={filters.workflow} onChange={(value) => set("workflow", value)} />
         <NameFilter kind="service" value={filters.service} onChange={(value) => set("service", value)} />
       </div>
@@ -98,7 +98,7 @@ function NameFilter({ kind, value, onChange }: { kind: "workflow" | "service"; v
   });
   const all = [...new Set([...(names.data ?? []), ...(value ? [value] : [])])].sort();
   const options = [{ value: "", label: `Every ${kind}` }, ...all.map((name) => ({ value: name, label: name }))];
-  return <Select label={kind === "workflow" ? "Workflow" : "Service"} value={value} onChange={onChange} options={options} className="w-40" />;
+  return <Select label={kind === "workflow" ? "Workflow" : "Service"} value={value} onChange={onChange} options={options} className="w-40 max-sm:flex-1" />;
 }
 
 async function workflowNames(signal: AbortSignal): Promise<string[]> {

@@ -45,7 +45,7 @@ export function ServiceCard({ service, now }: { service: ServiceView; now: numbe
         )}
       </div>
       <div className="grid min-w-0 content-start gap-3">
-        <div className="grid grid-cols-3 gap-5">
+        <div className="grid grid-cols-3 gap-4 sm:gap-5">
           <Sparkline label="CPU" value={cores(service.health.cpu)} points={pointsOf(service.history, "cpu")} least={0.25} />
           <Sparkline label="Memory" value={bytes(service.health.rss_bytes)} points={pointsOf(service.history, "rss_bytes")} least={1} />
           <Sparkline label="Loop lag" value={duration(service.health.event_loop_lag_ms)} points={pointsOf(service.history, "event_loop_lag_ms")} least={50} />

@@ -15,8 +15,8 @@ export function Sparkline({ label, value, points, least }: SparklineProps) {
   const path = linePath(points, BOX, ceilingOf(points, least));
   return (
     <div className="min-w-0">
-      <div className="flex items-baseline justify-between gap-2 text-xs">
-        <span className="text-muted">{label}</span>
+      <div className="flex flex-wrap items-baseline justify-between gap-x-2 text-xs">
+        <span className="whitespace-nowrap text-muted">{label}</span>
         <span className="font-medium whitespace-nowrap tabular-nums">{value}</span>
       </div>
       <svg aria-hidden viewBox={`0 0 ${BOX.width} ${BOX.height}`} preserveAspectRatio="none" className="mt-1 h-7 w-full">

@@ -36,7 +36,7 @@ export function IncidentsPanel() {
     queryFn: ({ signal }) => get("/api/incidents", { query: { page_size: SHOWN }, signal }),
   });
   return (
-    <Panel title="Crashes and recoveries" className="md:col-span-2">
+    <Panel title="Crashes and recoveries" className="xl:col-span-2">
       {query.isPending ? (
         <SkeletonRows label="Loading incidents" />
       ) : query.isError && !query.data ? (

@@ -28,7 +28,7 @@ const LENGTHS = [
 export function ModePanel() {
   const query = useQuery({ queryKey: keys.mode, queryFn: ({ signal }) => get("/api/mode", { signal }) });
   return (
-    <Panel title="Observability mode" className="md:col-span-2">
+    <Panel title="Observability mode" className="xl:col-span-2">
       {query.data ? (
         <Mode mode={query.data} />
       ) : query.isError ? (

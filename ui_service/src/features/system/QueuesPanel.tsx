@@ -4,13 +4,12 @@ import { useQuery } from "@tanstack/react-query";
 
 import { get } from "@/api/client";
 import { keys } from "@/api/keys";
-import { Badge } from "@/components/ui/Badge";
 import { Panel } from "@/components/ui/Panel";
 import { SkeletonRows } from "@/components/ui/Skeleton";
 import { ErrorState } from "@/components/ui/States";
 import { Table, Td, Th } from "@/components/ui/Table";
 
-import { queueRows } from "./fns/queues";
+import { type Gauge, queueRows } from "./fns/queues";
 
 const EVERY_MS = 3_000;
 
@@ -28,31 +27,42 @@ export function QueuesPanel() {
       ) : query.isError && !query.data ? (
         <ErrorState error={query.error} onRetry={() => void query.refetch()} />
       ) : (
-        <div className="max-h-96 overflow-y-auto">
-          <Table label="Queues">
-            <thead>
-              <tr>
-                <Th>Service</Th>
-                <Th>What waits</Th>
-                <Th className="text-right">Waiting</Th>
-                <Th className="text-right">Dropped</Th>
+        <Table label="Queues">
+          <thead>
+            <tr>
+              <Th>Service</Th>
+              <Th>Waiting</Th>
+              <Th>Given up</Th>
+            </tr>
+          </thead>
+          <tbody>
+            {queueRows(query.data?.queues ?? []).map((row) => (
+              <tr key={row.service} data-queue={row.service}>
+                <Td className="font-medium">{row.service}</Td>
+                <Td>
+                  <Gauges gauges={row.waiting} />
+                </Td>
+                <Td>
+                  <Gauges gauges={row.dropped} isBad />
+                </Td>
               </tr>
-            </thead>
-            <tbody>
-              {queueRows(query.data?.queues ?? []).map((row) => (
-                <tr key={row.key} data-queue={row.key}>
-                  <Td className="font-medium">{row.service}</Td>
-                  <Td>{row.label}</Td>
-                  <Td className="text-right tabular-nums">{row.waiting ?? <span className="text-muted">–</span>}</Td>
-                  <Td className="text-right tabular-nums">
-                    {row.isBad ? <Badge tone="bad">{row.dropped}</Badge> : <span className="text-muted">{row.dropped ?? "–"}</span>}
-                  </Td>
-                </tr>
-              ))}
-            </tbody>
-          </Table>
-        </div>
+            ))}
+          </tbody>
+        </Table>
       )}
     </Panel>
+  );
+}
+
+function Gauges({ gauges, isBad }: { gauges: readonly Gauge[]; isBad?: boolean }) {
+  if (!gauges.length) return <span className="text-muted">–</span>;
+  return (
+    <ul className="flex flex-wrap gap-x-3 gap-y-0.5 tabular-nums">
+      {gauges.map(({ name, count }) => (
+        <li key={name} className={count === 0 ? "text-muted" : isBad ? "font-medium text-bad" : "font-medium"}>
+          {count.toLocaleString("en")} {name}
+        </li>
+      ))}
+    </ul>
   );
 }

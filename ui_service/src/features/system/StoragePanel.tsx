@@ -58,8 +58,8 @@ function Store({ store }: { store: StoreView }) {
   return (
     <tr data-store={store.service}>
       <Td className="font-medium">{store.service}</Td>
-      <Td className="text-right tabular-nums">{store.used_bytes === null ? "–" : bytes(store.used_bytes)}</Td>
-      <Td className="text-right text-muted tabular-nums">{store.free_bytes === null ? "–" : bytes(store.free_bytes)}</Td>
+      <Td className="text-right whitespace-nowrap tabular-nums">{store.used_bytes === null ? "–" : bytes(store.used_bytes)}</Td>
+      <Td className="text-right whitespace-nowrap text-muted tabular-nums">{store.free_bytes === null ? "–" : bytes(store.free_bytes)}</Td>
       <Td>{errors ? <Badge tone="bad">{errors} failed</Badge> : <span className="text-muted">fine</span>}</Td>
       <Td className="whitespace-nowrap text-muted">
         <Backup store={store} />

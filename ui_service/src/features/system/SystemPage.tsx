@@ -28,7 +28,7 @@ export function SystemPage() {
       <PageHead title="System" aside={<ControlState isError={query.isError} isPending={query.isPending} />}>
         {query.data ? said(query.data) : "How the mesh itself is."}
       </PageHead>
-      <div className="grid gap-4 md:grid-cols-2">
+      <div className="grid items-start gap-4 xl:grid-cols-2">
         <ModePanel />
         <IncidentsPanel />
         <StoragePanel />

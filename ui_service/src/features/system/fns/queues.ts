@@ -1,36 +1,43 @@
-/** Queues as a table has them. Pure. */
+/** Queues as a table has them: a row for each service. Pure. */
 import type { QueueView } from "@/api/schema";
 
 const NAMES: Record<string, string> = {
-  spans: "Spans",
-  span_starts: "Starts of spans",
-  logs: "Log records",
-  outbox: "Runs with news for control",
-  forwarded_traces: "Spans to pass on",
-  forwarded_metrics: "Metrics to pass on",
-  forwarded_logs: "Log records to pass on",
+  spans: "spans",
+  span_starts: "starts of spans",
+  logs: "log records",
+  outbox: "runs with news",
+  forwarded_traces: "spans to pass on",
+  forwarded_metrics: "metrics to pass on",
+  forwarded_logs: "log records to pass on",
 };
 
-export interface QueueRow {
-  key: string;
-  service: string;
-  label: string;
-  waiting: number | null;
-  dropped: number | null;
-  /** Something was given up. */
-  isBad: boolean;
+export interface Gauge {
+  name: string;
+  count: number;
 }
 
-/** Those that dropped something or hold something first, then by service. */
+export interface QueueRow {
+  service: string;
+  waiting: Gauge[];
+  dropped: Gauge[];
+  /** How much was given up, over all its queues. */
+  droppedCount: number;
+}
+
+/** Services that gave something up first, then by name; a figure that nobody says is left out. */
 export function queueRows(queues: readonly QueueView[]): QueueRow[] {
-  const rows = queues.map(({ service, name, waiting, dropped }) => ({
-    key: `${service}/${name}`,
-    service,
-    label: NAMES[name] ?? name.replaceAll("_", " "),
-    waiting,
-    dropped,
-    isBad: (dropped ?? 0) > 0,
-  }));
-  const rank = (row: QueueRow) => (row.isBad ? 0 : (row.waiting ?? 0) > 0 ? 1 : 2);
-  return rows.sort((a, b) => rank(a) - rank(b) || a.service.localeCompare(b.service) || a.label.localeCompare(b.label));
+  const services = [...new Set(queues.map((queue) => queue.service))];
+  const rows = services.map((service) => {
+    const own = queues.filter((queue) => queue.service === service);
+    const dropped = gauges(own, "dropped");
+    return { service, waiting: gauges(own, "waiting"), dropped, droppedCount: dropped.reduce((sum, each) => sum + each.count, 0) };
+  });
+  return rows.sort((a, b) => Number(b.droppedCount > 0) - Number(a.droppedCount > 0) || a.service.localeCompare(b.service));
+}
+
+function gauges(queues: readonly QueueView[], figure: "waiting" | "dropped"): Gauge[] {
+  return queues.flatMap((queue) => {
+    const count = queue[figure];
+    return count === null ? [] : [{ name: NAMES[queue.name] ?? queue.name.replaceAll("_", " "), count }];
+  });
 }
