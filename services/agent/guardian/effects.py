@@ -10,8 +10,8 @@ from services.agent.guardian.audit import ID_PREFIX, Act, Effect, append_effect,
 from services.agent.run_rows import is_finished
 from shared.capability.wire import json_value
 from shared.pb import agent_v1
+from shared.telemetry import attributes
 
-SPAN_EVENT = "guardian.acted"
 _FULFILS = {
     agent_v1.Run.STATE_PAUSED: "pause",
     agent_v1.Run.STATE_RUNNING: "resume",
@@ -46,9 +46,13 @@ def fulfilled(connection: apsw.Connection, run: agent_v1.Run) -> list[agent_v1.G
 
 def record_in_trace(payload: agent_v1.GuardianActed) -> None:
     """Say it on the current span, which is one of the run's."""
-    names = {name: getattr(payload, name) for name in ("intervention_id", "actor", "action", "reason")}
-    told = {f"guardian.{name}": value for name, value in names.items()}
-    trace.get_current_span().add_event(SPAN_EVENT, told)
+    told = {
+        attributes.GUARDIAN_ACT: payload.intervention_id,
+        attributes.GUARDIAN_ACTOR: payload.actor,
+        attributes.GUARDIAN_ACTION: payload.action,
+        attributes.GUARDIAN_REASON: payload.reason,
+    }
+    trace.get_current_span().add_event(attributes.EVENT_GUARDIAN, told)
 
 
 def note_event(connection: apsw.Connection, event: agent_v1.RunEvent) -> None:
