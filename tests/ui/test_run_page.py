@@ -1,4 +1,4 @@
-"""The run page in a real Chromium, over a real mesh whose chat model is scripted: watched, killed, steered, looked into."""
+"""The run page in a real Chromium, over a real mesh with a scripted model: watched, killed, steered, looked into."""
 
 import json
 import os
@@ -236,7 +236,7 @@ def test_ten_thousand_spans_are_there_and_can_be_searched(page: Page, control: h
     page.keyboard.press("End")
     last = grid.get_attribute("aria-rowcount")
     expect(grid.locator(f'[aria-rowindex="{last}"]')).to_be_visible(timeout=PATIENCE_MS)
-    page.get_by_role("searchbox", name="Search spans").fill("<b>work</b> 777")
+    page.get_by_role("searchbox", name="Search spans").fill("serial-777- <img")
     expect(row(page, "<b>work</b> 777")).to_be_visible(timeout=PATIENCE_MS)
 
 
@@ -258,7 +258,7 @@ def made(number: int, run_id: str, trace_id: str) -> dict[str, Any]:
         "name": f"<b>work</b> {number}",
         "start_time_unix_nano": begins,
         "end_time_unix_nano": begins + 900_000_000,
-        "attributes": pairs(run_id=run_id, note="<img src=x onerror=alert(1)>"),
+        "attributes": pairs(run_id=run_id, note=f"serial-{number}- <img src=x onerror=alert(1)>"),
     }
 
 
