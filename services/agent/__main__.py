@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +145,11 @@ async def _build(
     stack.push_async_callback(peers.close)
     live_router = LiveRouter(router, directory.services)
     chat_models = _chat_models(settings, key, Ledger(storage.database), stack)
-    mailbox = Mailbox(storage.database, storage.events, lambda run: service_roles(directory.services()))
+
+    def roles(run: agent_v1.Run) -> Collection[str]:
+        return catalogue.roles(run.workflow) or service_roles(directory.services())
+
+    mailbox = Mailbox(storage.database, storage.events, roles)
     ports = Ports(live_router, directory, peers, storage.events, mailbox, chat_models, Approvals(settings.approvals))
     limits = Limits(
         Thresholds(settings.policy_confidence, settings.safe_confidence),

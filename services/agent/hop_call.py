@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
-from services.agent.mailbox.delivery import MESSAGE_COUNT, RECIPIENT_ROLE, Delivery, Recipient
+from services.agent.mailbox.delivery import Delivery, Recipient
 from services.agent.mailbox.limits import MAX_SENT
 from services.agent.ports import HopTask, Moved, Ports
 from services.agent.run_error import error_to_proto
@@ -129,7 +129,10 @@ class HopCall:
         self._mail_position = delivery.position
         self._task = dataclasses.replace(self._task, inbox=tuple(delivery.messages))
         if delivery.messages:
-            told: dict[str, AttributeValue] = {RECIPIENT_ROLE: self._role, MESSAGE_COUNT: len(delivery.messages)}
+            told: dict[str, AttributeValue] = {
+                attributes.RECIPIENT_ROLE: self._role,
+                attributes.MESSAGE_COUNT: len(delivery.messages),
+            }
             with run_span(attributes.SPAN_A2A_DELIVER, self._run_context, told):
                 pass  # what takes time is the hop
 

@@ -54,6 +54,8 @@ GUARDIAN_ACT = "guardian.intervention_id"
 GUARDIAN_ACTOR = "guardian.actor"
 GUARDIAN_ACTION = "guardian.action"
 GUARDIAN_REASON = "guardian.reason"
+RECIPIENT_ROLE = "a2a.recipient_role"
+MESSAGE_COUNT = "a2a.message_count"
 LINK = "link.kind"
 REBUILT = "span.rebuilt"
 

@@ -292,3 +292,12 @@ async def test_no_event_follows_the_end_of_a_run_whoever_writes_to_it(tmp_path: 
             assert [event.sequence for event in await ended] == [event.sequence for event in made.seen]
             assert made.seen[-1].state_changed.run.state == agent_v1.Run.STATE_SUCCEEDED
             assert {item.state for item in await listed(made, run.run_id)} <= {Message.STATE_DEAD_LETTERED}
+
+
+async def test_a_workflow_with_roles_knows_them_and_no_others(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        made.service.hang.clear()
+        run = await made.start(workflow="review")
+        assert (await send(made, run.run_id, message(to="coder"))).state == Message.STATE_PENDING
+        with pytest.raises(NotFound, match="Known: coder, rag, reviewer"):
+            await send(made, run.run_id, message(to="coding"))

@@ -221,7 +221,11 @@ async def mesh(
         events = RunEvents(store)
         peers = CapabilityPeers(directory, PeerLoad())  # type: ignore[arg-type]
         stack.push_async_callback(peers.close)
-        mailbox = Mailbox(database, events, lambda run: service_roles(directory.services()))
+
+        def roles(run: agent_v1.Run) -> Collection[str]:
+            return catalogue.roles(run.workflow) or service_roles(directory.services())
+
+        mailbox = Mailbox(database, events, roles)
         models = {"low": model, "medium": model, "high": model}
         approvals = Approvals(agent_settings.approvals)
         ports = Ports(router, directory, peers, events, mailbox, models, approvals)  # type: ignore[arg-type]

@@ -16,10 +16,6 @@ from services.agent.mailbox.rows import DELIVERED, PENDING, Place
 from services.agent.state import Hop
 from shared.pb import common_v1
 
-RECIPIENT_ROLE = "a2a.recipient_role"
-MESSAGE_COUNT = "a2a.message_count"
-"""Attributes of the span `a2a.deliver`."""
-
 
 @dataclass(frozen=True)
 class Recipient:

@@ -50,7 +50,7 @@ def check_content(message: common_v1.A2aMessage) -> None:
 def check_place(message: common_v1.A2aMessage, roles: Collection[str], now_ns: int) -> None:
     """Raise `NotFound` (the recipient) or `InvalidInput` for what has no place in the run now."""
     if problem := role_problem(message.recipient_role, roles):
-        known = ", ".join(sorted(roles)) or "none at the moment"
+        known = ", ".join(sorted({*roles})) or "none at the moment"
         raise NotFound(f"The message cannot be sent: {problem}.", remedy=f"Known: {known}.", field="recipient_role")
     if message.sender_role in roles:
         raise InvalidInput(

@@ -53,6 +53,8 @@ class Workflow:
     timeout_s: float | None = None
     calls: tuple[str, ...] = ()
     """Its steps that call a service."""
+    roles: tuple[str, ...] = ()
+    """What they act as; empty when decisions name that."""
     text: str = ""
     file_name: str = ""
 
@@ -131,6 +133,10 @@ class Catalogue:
         """The steps of a workflow that call a service, and so can be skipped; none when there is no such workflow."""
         return self.workflows[name].calls if name in self.workflows else ()
 
+    def roles(self, name: str) -> Sequence[str]:
+        """What the calls of a workflow act as; none when decisions name that, or there is no such workflow."""
+        return self.workflows[name].roles if name in self.workflows else ()
+
 
 def open_catalogue(
     kit: Kit, folder: Path, auto_max_hops: int, registered: Iterable[PythonWorkflow] | None = None
@@ -158,6 +164,8 @@ def open_catalogue(
 def from_document(document: WorkflowDocument, kit: Kit, origin: str, text: str, file_name: str) -> Workflow:
     """The workflow of a document that was checked."""
     graph = compile_workflow(document, kit)
+    calls = [step for step in document.steps if step.kind == "call"]
+    is_decided = any(not step.capability for step in calls)
     return Workflow(
         document.name,
         document.description,
@@ -168,7 +176,8 @@ def from_document(document: WorkflowDocument, kit: Kit, origin: str, text: str, 
         document.max_cycles,
         document.effort,
         document.timeout_s,
-        tuple(step.name for step in document.steps if step.kind == "call"),
+        tuple(step.name for step in calls),
+        () if is_decided else tuple(step.role or step.capability for step in calls),
         text,
         file_name,
     )
