@@ -15,6 +15,7 @@ COMMANDS = {
     "ingest": ("services.cli.ingest", "Take files and folders into the retrieval index."),
     "search": ("services.cli.search", "Find passages in the index."),
     "services": ("services.cli.services", "List the services that are registered."),
+    "workflows": ("services.cli.workflows", "List, show and check workflows."),
     "runs": ("services.cli.runs", "List, watch and steer runs."),
     "threads": ("services.cli.threads", "Show a conversation, and what of it the next run is told."),
     "guardian": ("services.cli.guardian", "Pause, resume, cancel and override runs, with a reason on record."),

@@ -32,7 +32,9 @@ class Effort(StrEnum):
 def ask(
     query: Annotated[str, typer.Argument(help="The question.")],
     workflow: Annotated[str, typer.Option(help="The workflow; empty means auto.")] = "",
-    effort: Annotated[Effort, typer.Option(help="How much work the question is worth.")] = Effort.MEDIUM,
+    effort: Annotated[
+        Effort | None, typer.Option(help="How much work the question is worth; the workflow's, or medium.")
+    ] = None,
     thread: Annotated[str, typer.Option(help="The conversation to go on with; empty starts a new one.")] = "",
     is_json: JsonOption = False,
     is_events: Annotated[bool, typer.Option("--events", help="Print each event as one line of JSON.")] = False,
@@ -42,7 +44,7 @@ def ask(
         query=query,
         workflow=workflow,
         thread_id=thread,
-        effort=common_v1.Effort.Value(f"EFFORT_{effort.value.upper()}"),
+        effort=common_v1.Effort.Value(f"EFFORT_{effort.value.upper() if effort else 'UNSPECIFIED'}"),
         request_id=str(uuid.uuid4()),
         correlation_id=str(uuid.uuid4()),
     )

@@ -56,7 +56,11 @@ class RunView:
             acted = event.guardian_acted
             self._line("guardian", f"{acted.actor}: {acted.action} ({acted.reason})", style="yellow")
         elif kind == "cycle_changed":
-            self._line("cycle", f"{event.cycle_changed.current_cycle} of {event.cycle_changed.max_cycles}")
+            changed = event.cycle_changed
+            rest = ", and the last review still wants changes" if changed.has_unresolved_review else ""
+            self._line(
+                "cycle", f"{changed.current_cycle} of {changed.max_cycles}{rest}", style="yellow" if rest else ""
+            )
         elif kind == "run_resumed":
             resumed = event.run_resumed
             self._line("resumed", f"after {resumed.cause}, attempt {resumed.attempt}", style="yellow")
@@ -81,6 +85,8 @@ class RunView:
                 self._console.print(Text(run.error.remedy, style="dim"), soft_wrap=True)
         state = state_name(run)
         hops = f"{run.hop_count} hop{'' if run.hop_count == 1 else 's'}"
+        hops += f" · {run.current_cycle} of {run.max_cycles} cycles" if run.max_cycles else ""
+        hops += " · review unresolved" if run.has_unresolved_review else ""
         tokens = f"{run.usage.output_tokens} tokens written · " if run.usage.output_tokens else ""
         totals = Text(f"\n{state}", style=STATE_STYLES.get(state, ""))
         totals.append(f" · {hops} · {tokens}{elapsed_s:.1f} s · run {run.run_id} · thread {run.thread_id}", style="dim")

@@ -277,6 +277,8 @@ def _print_run(run: agent_v1.Run) -> None:
         "workflow": run.workflow,
         "question": run.query,
         "hops": f"{run.hop_count} done, {run.remaining_hops} left",
+        "cycles": f"{run.current_cycle} of {run.max_cycles}" if run.max_cycles else "",
+        "review": "unresolved: the last one still wants changes" if run.has_unresolved_review else "",
         "started": run.create_time.ToJsonString(),
         "ended": run.end_time.ToJsonString() if run.HasField("end_time") else "",
         "trace": run.trace_id,

@@ -49,6 +49,34 @@ class FakeAgent(agent_v1.AgentServiceServicer):
             abort(context, NotFound(f"There is no run {request.run_id}.", remedy="`waystation runs list` lists them."))
         return agent_v1.GetRunResponse(run=agent_v1.Run(run_id=RUN_ID, state=agent_v1.Run.STATE_RUNNING))
 
+    def ListWorkflows(
+        self, request: agent_v1.ListWorkflowsRequest, context: grpc.ServicerContext
+    ) -> agent_v1.ListWorkflowsResponse:
+        self._enter(request, context)
+        if request.page_token:
+            problem = agent_v1.WorkflowProblem(line=4, column=7, path="steps.a", message="No way leads to a.")
+            bad = agent_v1.Workflow(name="bad", origin="user", file_name="bad.yaml", problems=[problem])
+            return agent_v1.ListWorkflowsResponse(workflows=[bad])
+        good = agent_v1.Workflow(name="review", origin="shipped", max_hops=5, max_cycles=2, description="[bold]Reviews")
+        return agent_v1.ListWorkflowsResponse(workflows=[good], next_page_token="1")
+
+    def GetWorkflow(
+        self, request: agent_v1.GetWorkflowRequest, context: grpc.ServicerContext
+    ) -> agent_v1.GetWorkflowResponse:
+        self._enter(request, context)
+        fields = {"document": "name: review\n", "diagram": "graph TD;\n", "file_name": "review.yaml"}
+        shown = agent_v1.Workflow(name="review", origin="shipped", max_hops=5, max_cycles=2, **fields)
+        return agent_v1.GetWorkflowResponse(workflow=shown)
+
+    def CheckWorkflow(
+        self, request: agent_v1.CheckWorkflowRequest, context: grpc.ServicerContext
+    ) -> agent_v1.CheckWorkflowResponse:
+        self._enter(request, context)
+        if "bad" in request.document:
+            problem = agent_v1.WorkflowProblem(line=4, column=7, path="steps.a", message="No way leads to a.")
+            return agent_v1.CheckWorkflowResponse(problems=[problem])
+        return agent_v1.CheckWorkflowResponse(workflow=agent_v1.Workflow(name="good"))
+
     def ListRuns(self, request: agent_v1.ListRunsRequest, context: grpc.ServicerContext) -> agent_v1.ListRunsResponse:
         self._enter(request, context)
         runs = [agent_v1.Run(run_id=RUN_ID, query="why?", state=agent_v1.Run.STATE_SUCCEEDED)]
