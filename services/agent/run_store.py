@@ -10,7 +10,7 @@ import apsw
 
 from services.agent import answers, custody
 from services.agent.checkpoint import ownership
-from services.agent.checkpoint.rows import head_of
+from services.agent.checkpoint.rows import head_of, sizes_of
 from services.agent.custody import Custodian, RunRecord
 from services.agent.guardian import effects
 from services.agent.mailbox import rows as mail_rows
@@ -135,6 +135,10 @@ class RunStore:
     async def head(self, thread_id: str) -> str:
         """The thread's newest checkpoint; "" when it has none."""
         return self._database.read_here(lambda connection: head_of(connection, thread_id, "") or "")
+
+    async def checkpoint_sizes(self, thread_id: str) -> dict[str, int]:
+        """Bytes of the thread's checkpoints, by id."""
+        return await self._database.read(lambda connection: sizes_of(connection, thread_id))
 
     async def thread(self, thread_id: str) -> list[agent_v1.Run]:
         """The runs of a thread, oldest first."""

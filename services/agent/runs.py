@@ -364,12 +364,13 @@ class Runs:
         """See `RunEvents.watch`."""
         return self._events.watch(run_id, after_sequence)
 
-    async def checkpoints(self, run_id: str) -> AsyncIterator[Snapshot]:
-        """The run's state snapshots, newest first. Raises `NotFound`."""
+    async def checkpoints(self, run_id: str) -> AsyncIterator[tuple[Snapshot, int]]:
+        """The run's state snapshots with their sizes in bytes, newest first. Raises `NotFound`."""
         run = await self._store.get(run_id)
+        sizes = await self._store.checkpoint_sizes(run.thread_id)
         async for snapshot in self._driver.graph_of(run).aget_state_history(self._driver.config(run)):
             if (snapshot.metadata or {}).get("run_id") == run_id:
-                yield snapshot
+                yield snapshot, sizes.get(snapshot.config["configurable"]["checkpoint_id"], 0)
 
     async def _checkpoint(self, run: agent_v1.Run, checkpoint_id: str) -> Any:
         saver: Any = self.catalogue.saver

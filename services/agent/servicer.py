@@ -142,8 +142,9 @@ class AgentServicer(agent_v1.AgentServiceServicer):
         checkpoints: list[agent_v1.Checkpoint] = []
         size, token = page_size(request.page_size), ""
         is_due = not request.page_token
-        async for snapshot in self._runs.checkpoints(request.run_id):
+        async for snapshot, size_bytes in self._runs.checkpoints(request.run_id):
             checkpoint = _checkpoint(snapshot, request.run_id, request.has_state)
+            checkpoint.size_bytes = size_bytes
             if is_due and len(checkpoints) == size:
                 token = checkpoints[-1].checkpoint_id
                 break

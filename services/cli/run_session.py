@@ -55,7 +55,7 @@ class RunSession:
         )
         async for event in watch.events():
             self._show(event)
-            if self._is_at_rest(event) and not await self._answer(agent):
+            if await self._is_at_rest(agent, event) and not await self._answer(agent):
                 break
         self._finish()
 
@@ -66,8 +66,13 @@ class RunSession:
         elif not self._is_json:
             self._view.show(event, is_new_attempt=is_new_attempt)
 
-    def _is_at_rest(self, event: agent_v1.RunEvent) -> bool:
-        return event.WhichOneof("payload") == "state_changed" and event.state_changed.run.state in STOPPED
+    async def _is_at_rest(self, agent: "agent_v1.AgentServiceAsyncStub", event: agent_v1.RunEvent) -> bool:
+        """Whether the run waits for somebody, and has not gone on since the event."""
+        if event.WhichOneof("payload") != "state_changed" or event.state_changed.run.state not in STOPPED:
+            return False
+        with calling("agent"):
+            response = await agent.GetRun(agent_v1.GetRunRequest(run_id=self.run_id), timeout=CALL_TIMEOUT_S)
+        return bool(response.run.last_sequence <= event.sequence)
 
     async def _answer(self, agent: "agent_v1.AgentServiceAsyncStub") -> bool:
         """Put the run's questions to the user; False when they are for somebody else."""

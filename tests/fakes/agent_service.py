@@ -47,7 +47,9 @@ class FakeAgent(agent_v1.AgentServiceServicer):
         self._enter(request, context)
         if request.run_id != RUN_ID:
             abort(context, NotFound(f"There is no run {request.run_id}.", remedy="`waystation runs list` lists them."))
-        return agent_v1.GetRunResponse(run=agent_v1.Run(run_id=RUN_ID, state=agent_v1.Run.STATE_RUNNING))
+        changes = [item.sequence for item in self.events if item.WhichOneof("payload") == "state_changed"]
+        run = agent_v1.Run(run_id=RUN_ID, state=agent_v1.Run.STATE_RUNNING, last_sequence=max(changes, default=0))
+        return agent_v1.GetRunResponse(run=run)
 
     def ListWorkflows(
         self, request: agent_v1.ListWorkflowsRequest, context: grpc.ServicerContext

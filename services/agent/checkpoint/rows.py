@@ -166,6 +166,12 @@ def head_of(connection: apsw.Connection, thread_id: str, checkpoint_ns: str) -> 
     return str(found) if found else None
 
 
+def sizes_of(connection: apsw.Connection, thread_id: str) -> dict[str, int]:
+    """Bytes of each checkpoint of the thread, by id, without the chunks that it shares with others."""
+    sql = "SELECT checkpoint_id, length(body) FROM thread_checkpoints WHERE thread_id = ?"
+    return dict(connection.execute(sql, (thread_id,)))
+
+
 def check_stored(connection: apsw.Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> None:
     """Raise `StaleEpoch` when the checkpoint is not there."""
     if connection.execute(_STORED_DIGEST, (thread_id, checkpoint_ns, checkpoint_id)).get is None:

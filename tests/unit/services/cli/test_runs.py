@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.pb import agent_v1
-from tests.fakes.agent_service import RUN_ID, FakeAgent, ended
+from tests.fakes.agent_service import RUN_ID, FakeAgent, ended, event
 from tests.unit.services.cli.conftest import Waystation
 
 
@@ -19,6 +19,13 @@ def test_a_run_is_watched_from_an_event_on(waystation: Waystation, agent: FakeAg
     agent.events = [ended(4, answer="Done."), ended(5, answer="Done.")]
     lines = waystation("runs", "watch", RUN_ID, "--after", "4", "--events").stdout.splitlines()
     assert [json.loads(line)["sequence"] for line in lines] == ["5"]
+
+
+def test_a_run_that_was_paused_once_is_watched_to_its_end(waystation: Waystation, agent: FakeAgent) -> None:
+    paused = event(2, state_changed=agent_v1.RunStateChanged(run=agent_v1.Run(state=agent_v1.Run.STATE_PAUSED)))
+    agent.events = [paused, ended(4, answer="Done.")]
+    output = waystation("runs", "watch", RUN_ID).stdout
+    assert "Done." in output and "paused" not in output
 
 
 def test_events_are_printed_as_cloud_events(waystation: Waystation, agent: FakeAgent) -> None:
