@@ -136,7 +136,7 @@ class Coder:
         async with aclosing(cast(Any, self._reply(model, messages, max_tokens, draft))) as outputs:
             async for output in outputs:
                 yield output
-        draft.code = extract_code(draft.reply)
+        draft.code = extract_code(draft.reply, is_one_block=bool(draft.refused))
         if draft.code is None:
             return
         yield _code_artifact(invocation, draft)

@@ -13,17 +13,19 @@ _REPEATS = 12
 _PYTHON = ("python", "py", "python3")
 
 
-def extract_code(reply: str) -> str | None:
+def extract_code(reply: str, *, is_one_block: bool = False) -> str | None:
     """Returns the Python program in the reply, or None when there is none.
 
     Blocks that are marked as Python belong together; without such, the unmarked ones that are Python count, and
-    without any block the whole reply when it is Python.
+    without any block the whole reply when it is Python. With `is_one_block` it is the longest block: a reply that
+    explains a fault quotes lines of it.
     """
     blocks = [(match["language"].lower(), textwrap.dedent(match["body"])) for match in _BLOCK.finditer(reply)]
     marked = [body for language, body in blocks if language in _PYTHON]
     if not blocks:
         marked = [reply] if _is_program(reply) else []
     chosen = marked or [body for language, body in blocks if not language and _is_program(body)]
+    chosen = [max(chosen, key=len)] if is_one_block and chosen else chosen
     code = "\n\n".join(body.strip("\n") for body in chosen if body.strip())
     return code + "\n" if code and "\0" not in code else None
 

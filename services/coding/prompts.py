@@ -17,8 +17,8 @@ and a few short examples whose results are printed. Do not guess the results."""
 NO_CODE = "Your reply holds no program. Reply with one ```python block that holds the whole program."
 REPAIR = "Reply with the corrected whole program in one ```python block."
 FOUND = "The program is wrong. A reviewer ran it and found:"
-REVISE = """First say in two sentences which lines cause that and what they must do instead. Then write the corrected \
-whole program in one ```python block."""
+REVISE = """First say in two sentences, without code, what causes that and what must be done instead. Then write the \
+corrected whole program in one ```python block."""
 REFUSED = "An earlier program was refused by a reviewer, who found:"
 
 HINTS = {

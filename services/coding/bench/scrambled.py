@@ -23,7 +23,8 @@ def scrambled_workflow(shipped: str) -> str:
     if shipped.count(reviewer) != 1 or "\nname: review\n" not in f"\n{shipped}":
         raise InternalError("The workflow review is not what this bench knows.", remedy="Adapt scrambled_workflow.")
     renamed = f"\n{shipped}".replace("\nname: review\n", f"\nname: {WORKFLOW}\n").lstrip("\n")
-    return renamed.replace(reviewer, reviewer.replace("coding", NAME))
+    # the scrambler's own call costs a hop as well, which the last review of five would not have
+    return renamed.replace(reviewer, reviewer.replace("coding", NAME)).replace("max_hops: 5", "max_hops: 7")
 
 
 @contextmanager

@@ -60,3 +60,9 @@ def test_a_reply_that_repeats_itself_is_noticed(loop: str) -> None:
 
 def test_lines_that_only_look_alike_are_no_loop() -> None:
     assert not is_stuck("".join(f"print({number})\n" for number in range(100)))
+
+
+def test_of_a_reply_that_explains_a_fault_the_longest_block_is_the_program() -> None:
+    reply = "This is wrong:\n```python\nprint(f(1))\n```\nSo:\n```python\ndef f(n):\n    return n\nprint(f(1))\n```\n"
+    assert extract_code(reply, is_one_block=True) == "def f(n):\n    return n\nprint(f(1))\n"
+    assert extract_code("Nothing.", is_one_block=True) is None

@@ -63,10 +63,12 @@ async def test_without_findings_of_another_task_there_is_no_control(sandbox: San
 
 
 def test_the_control_differs_from_review_in_name_and_reviewer_only() -> None:
-    shipped = "# About it\nname: review\nsteps:\n  - name: review\n    capability: coding\n    role: reviewer\n"
-    assert scrambled_workflow(shipped) == shipped.replace("name: review\nsteps", f"name: {WORKFLOW}\nsteps").replace(
-        "capability: coding", "capability: scrambler"
+    shipped = (
+        "# About it\nname: review\nmax_hops: 5\nsteps:\n  - name: review\n    capability: coding\n    role: reviewer\n"
     )
+    assert scrambled_workflow(shipped) == shipped.replace(
+        "name: review\nmax_hops: 5", f"name: {WORKFLOW}\nmax_hops: 7"
+    ).replace("capability: coding", "capability: scrambler")
     for other in ("", "name: review\n", shipped.replace("coding", "coder")):
         with pytest.raises(InternalError):
             scrambled_workflow(other)
