@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from services.cli import demo
 from tests.mesh import scripted_mesh
 
@@ -13,6 +15,7 @@ SCRIPT = [
 ]
 
 
+@pytest.mark.timeout(400)  # a score of processes, one after the other
 def test_the_tour_comes_to_its_end(tmp_path: Path) -> None:
     with scripted_mesh(tmp_path, SCRIPT) as mesh:
         agent = mesh.record("agent")["pid"]
