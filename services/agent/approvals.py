@@ -49,14 +49,10 @@ def check_names(names: Collection[str]) -> None:
             raise ValueError(f"{name!r} is no name of a capability or role, and none of {', '.join(RISKS)}")
 
 
-def question(capability: str, role: str, task: str) -> dict[str, object]:
+def question(capability: str, role: str, task: str) -> str:
     """What is asked before a call."""
     acting = f" as {role}" if role and role != capability else ""
-    return {
-        "text": f"May {capability} be called{acting}? Its task: {task[:MAX_TASK_CHARS]}",
-        "asked_by": "policy",
-        "response_schema": SCHEMA,
-    }
+    return f"May {capability} be called{acting}? Its task: {task[:MAX_TASK_CHARS]}"
 
 
 def denial(answer: Any) -> Forbidden | None:

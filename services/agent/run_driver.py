@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from google.protobuf.json_format import ParseDict
@@ -18,6 +18,7 @@ from services.agent.brake import Brake
 from services.agent.custody import RunRecord
 from services.agent.graph import AUTO, Graph
 from services.agent.graph_shape import MIGRATIONS, GraphMigration, GraphShape, find_migration
+from services.agent.question import ENTRY
 from services.agent.run_error import error_to_proto
 from services.agent.run_events import RunEvents
 from services.agent.run_store import RunStore
@@ -326,7 +327,8 @@ class RunDriver:
         start: RunState | Command[Any] | None
         workflow = self.workflow_of(run)
         if cause:
-            start = await self._resumption(live.record, cause)
+            start, asked_entries = await self._resumption(live.record, cause)
+            run_context = replace(run_context, asked_entries=asked_entries)
             if start is None and not (snapshot := await workflow.graph.aget_state(self.config(run))).tasks:
                 return cast(RunState, snapshot.values)
         else:
@@ -336,8 +338,10 @@ class RunDriver:
         )
         return cast(RunState, result)
 
-    async def _resumption(self, record: RunRecord, cause: Cause) -> RunState | Command[Any] | None:
-        """What to give the graph so that the run goes on. Raises `GraphChanged`."""
+    async def _resumption(
+        self, record: RunRecord, cause: Cause
+    ) -> tuple[RunState | Command[Any] | None, Mapping[str, int]]:
+        """What to give the graph so that the run goes on, and `RunContext.asked_entries`. Raises `GraphChanged`."""
         run = record.run
         with restore_span(run) as span:
             await self._migrate(run)
@@ -354,14 +358,15 @@ class RunDriver:
             ),
         )
         if not is_begun:
-            return _initial(run, self.workflow_of(run))
+            return _initial(run, self.workflow_of(run)), {}
         answers = await self._store.answers(run.run_id) if snapshot.interrupts else {}
         given = {item.id: answers[item.id] for item in snapshot.interrupts if item.id in answers}
         for question_id, answer in given.items():
             answered = agent_v1.QuestionAnswered(question_id=question_id)
             ParseDict(answer, answered.answer)
             self._events.emit(run.run_id, answered)
-        return Command(resume=given) if given else None
+        asked = {task.id: item.value.get(ENTRY, 0) for task in snapshot.tasks for item in task.interrupts}
+        return (Command(resume=given), asked) if given else (None, {})
 
     async def migration_for(self, run: agent_v1.Run) -> GraphMigration | None:
         """What the run's checkpoint needs to go on under this graph; None for nothing. Raises `GraphChanged`."""

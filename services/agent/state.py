@@ -148,6 +148,10 @@ class RunContext:
     """Idempotency keys of the hops that an earlier attempt of the run began and did not end, by index."""
     open_addresses: Mapping[int, str] = field(default_factory=dict)
     """Where the calls of these hops went."""
+    asked_entries: Mapping[str, int] = field(default_factory=dict)
+    """The newest guardian's entry that those had who asked and are done again with an answer, by LangGraph's task."""
+    asked_entry: int | None = None
+    """The step's own of these."""
 
 
 def initial_state(query: str, effort: Effort, max_hops: int, max_cycles: int = 0) -> RunState:

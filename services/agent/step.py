@@ -32,9 +32,11 @@ def step(name: str, node: Node, events: Events, boundaries: Sequence[StepBoundar
 
     async def run(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         fault_point("before_node")
-        changes = RunState()
+        changes, ids = RunState(), runtime.context
+        if ids.asked_entries and runtime.execution_info:
+            ids = replace(ids, asked_entry=ids.asked_entries.get(runtime.execution_info.task_id))
         for boundary in boundaries:
-            changes |= await boundary.enter(name, state | changes, runtime.context)
+            changes |= await boundary.enter(name, state | changes, ids)
         with serving(replace(current_call() or CallContext(), effect_keys=_effect_keys(runtime))):
             update = await node(state | changes, runtime=runtime)
         # a step that has a checkpoint is not done again, so all of its text must be stored before that

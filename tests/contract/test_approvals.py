@@ -175,3 +175,26 @@ async def test_a_pause_that_came_with_the_question_counts_when_it_is_answered(tm
         assert len(made.service.calls) == 1
     assert made.seen[-1].state_changed.run.state == State.STATE_SUCCEEDED
     assert len(made.payloads("question_asked")) == 1
+
+
+async def test_what_is_approved_is_what_was_asked_and_an_override_meanwhile_waits_for_the_next_step(
+    tmp_path: Path,
+) -> None:
+    async with mesh(tmp_path, approvals="coding") as made:
+        made.model.decisions = [CODE, CODE, DONE]
+        made.service.failure, made.service.forgets_failure = WrongState("not yet"), True
+        run = await asked(made, effort=HIGH)
+        change = agent_v1.Override()
+        change.state.update({"query": "delete it"})
+        await made.guardian.Intervene(
+            agent_v1.InterveneRequest(run_id=run.run_id, actor="anna", reason="else", override=change), timeout=30
+        )
+        await answer(made, run.run_id, run.questions[0].question_id, APPROVE)
+        async with asyncio.timeout(60):
+            while not (run := await made.runs.get(run.run_id)).questions or len(made.service.calls) < 1:
+                await asyncio.sleep(0.01)
+        assert run.questions[0].text == "May coding be called? Its task: delete it"
+        await answer(made, run.run_id, run.questions[0].question_id, DENY)
+        made.seen = await made.watch(run.run_id)
+    assert [call.task for call in made.service.calls] == ["sort it"]
+    assert len(made.payloads("guardian_acted")) == 1

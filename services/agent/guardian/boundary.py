@@ -27,6 +27,8 @@ class GuardianBoundary:
     async def enter(self, step: str, state: RunState, run_context: RunContext) -> RunState:
         """The changes that overrides make to the state."""
         acts = self._store.acts_after(run_context.run_id, state.get("guardian_entry", 0))
+        if (asked := run_context.asked_entry) is not None:  # the answer is about what was asked: later acts wait
+            acts = [act for act in acts if act.entry <= asked]
         if not acts:
             return RunState()
         overrides = [act for act in acts if act.order.action in OVERRIDES]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
-from services.agent.approvals import denial, question
+from services.agent.approvals import SCHEMA, denial, question
 from services.agent.guardian.routes import is_skipped
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
+from services.agent.question import ask
 from services.agent.state import Doubt, RunContext, RunState
 from services.agent.threads.conversation import told
 from shared.call_context import current_call
@@ -75,7 +75,7 @@ def _refusal(ports: Ports, state: RunState, step: CallStep, capability: str) -> 
     role, is_idempotent = _role(state, step), ports.directory.is_idempotent(capability)
     if not ports.approvals.is_needed(capability, role, is_idempotent=is_idempotent):
         return None
-    return denial(interrupt(question(capability, role, state["query"])))
+    return denial(ask(state, question(capability, role, state["query"]), "policy", SCHEMA))
 
 
 def _role(state: RunState, step: CallStep) -> str:

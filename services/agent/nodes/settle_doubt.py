@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
 from services.agent.hop_call import HopCall
 from services.agent.nodes.call_capability import CallStep, hop_task, in_doubt
 from services.agent.ports import Node, Ports
+from services.agent.question import ask
 from services.agent.state import Doubt, Hop, RunContext, RunState
 from shared.errors import InDoubt
 
@@ -25,7 +25,8 @@ def settle_doubt(ports: Ports, steps: Mapping[str, CallStep]) -> Node:
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         doubt = next(doubt for _, doubt in sorted(state["doubts"].items()) if doubt)
-        decided = interrupt(_question(doubt))  # the step ends here until there is an answer
+        text = f"{doubt['message']} Do it again, which may do it twice, or go on without it?"
+        decided = ask(state, text, "in_doubt", {"enum": [REPEAT, SKIP]})
         task = replace(
             hop_task(state, steps[doubt["step"]], doubt["key"], index=doubt["index"], may_have_run=True),
             role=doubt["role"],
@@ -44,11 +45,3 @@ def settle_doubt(ports: Ports, steps: Mapping[str, CallStep]) -> Node:
 
 def _settled(doubt: Doubt, hop: Hop) -> RunState:
     return RunState(hops=[hop], doubts={doubt["step"]: None})
-
-
-def _question(doubt: Doubt) -> dict[str, object]:
-    return {
-        "text": f"{doubt['message']} Do it again, which may do it twice, or go on without it?",
-        "asked_by": "in_doubt",
-        "response_schema": {"enum": [REPEAT, SKIP]},
-    }
