@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +12,10 @@ import grpc
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+from opentelemetry.sdk.trace import TracerProvider
 from playwright.sync_api import Page, expect
 
+from shared.telemetry.span_starts import ControlPlane, SpanStarts
 from tests.fakes.otlp import NOW_NS, pairs, trace_request
 from tests.integration.test_mesh import decide
 from tests.mesh import Mesh, scripted_mesh
@@ -20,15 +23,27 @@ from tests.ui.dashboard import Dashboard, dashboard
 
 PATIENCE_MS = 60_000
 """Long, since the machine may be slow: what is waited for comes, or the test fails."""
+SPANS = 40
 STORY = " ".join(f"word{number}" for number in range(40))
 SCRIPT = [
     {"match": "Result 1", "schema_name": "^decision$", "reply": {"reason": "There is a result.", "next": "answer_now"}},
     decide("function", "coding"),
+    {
+        "match": "Answered: Oslo",
+        "schema_name": "^decision$",
+        "reply": {"reason": "Now it is clear.", "next": "answer_now"},
+    },
+    {
+        "match": "weather",
+        "schema_name": "^decision$",
+        "reply": {"reason": "It is unclear.", "next": "ask_user", "question": "In which <i>city</i>?"},
+    },
     decide("", "answer_now"),
     {"match": "long story", "reply": STORY, "delay_ms": 100},
     {"match": "slowly", "reply": "```python\nprint(42)\n```", "delay_ms": 2_500},
     {"match": "double", "reply": "```python\nprint(21 * 2)\n```"},
     {"match": "markup", "reply": "<img src=x onerror=alert(1)> and <b>bold</b>"},
+    {"match": "weather", "reply": "It rains in Oslo."},
     {"match": "hi there", "reply": "Hello! How can I help?"},
     {"match": "good bye", "reply": "Farewell."},
 ]
@@ -92,7 +107,6 @@ new MutationObserver(() => {
 
 
 def test_a_run_is_watched_live(page: Page, control: httpx.Client) -> None:
-    page.add_init_script(WATCH_ROWS)
     run_id = start(control, "tell me a long story")
     page.goto(f"/runs/{run_id}")
     expect(row(page, "model.chat", "running")).to_be_visible(timeout=PATIENCE_MS)
@@ -104,21 +118,33 @@ def test_a_run_is_watched_live(page: Page, control: httpx.Client) -> None:
     expect(row(page, "agent.run", "ok")).to_have_count(1, timeout=PATIENCE_MS)
     page.get_by_role("tab", name="Answer").click()
     expect(page.get_by_role("group", name="Answer")).to_have_text(STORY, timeout=PATIENCE_MS)
-    report_delays(page, control, run_id)
 
 
-def report_delays(page: Page, control: httpx.Client, run_id: str) -> None:
-    """Say how soon spans were on the screen; the machine is not quiet, so nothing is asserted."""
-    seen = page.evaluate("() => window.seen")
-    opened = page.evaluate("() => performance.timeOrigin") + 3_000
-    starts = {each["span_id"]: each["start_unix_ms"] for each in spans_of(control, run_id)}
-    delays = sorted(seen[key] - starts[key] for key in seen if key in starts and starts[key] > opened)
-    print(f"spans that began while the page was open: {len(delays)}, on screen after {delays[-1:]} ms at most")
+def test_a_span_that_begins_is_soon_on_the_screen(board: Dashboard, control: httpx.Client, mesh: Mesh) -> None:
+    with board.page(height=2_000) as page:  # all rows are in view
+        page.add_init_script(WATCH_ROWS)
+        run_id = finished(page, control, "hi there")
+        expect(page.locator('[data-connection="live"]')).to_be_attached(timeout=PATIENCE_MS)
+        begun = begin_spans(page, mesh, run_id)
+        seen = page.evaluate("() => window.seen")
+    delays = sorted(seen[key] - begun[key] for key in begun)
+    # the machine is not quiet, so this is told and not asserted
+    print(f"on screen after p50 {delays[SPANS // 2]:.0f} ms, p95 {delays[SPANS * 95 // 100]:.0f} ms")
 
 
-def spans_of(control: httpx.Client, run_id: str) -> list[dict[str, Any]]:
-    found = control.get(f"/api/runs/{run_id}/spans", params={"page_size": 10_000})
-    return list(found.json()["spans"])
+def begin_spans(page: Page, mesh: Mesh, run_id: str) -> dict[str, float]:
+    """Begin spans of the run, each when the one before is on the screen; returns when, in ms, by id."""
+    provider = TracerProvider()
+    door = f"127.0.0.1:{mesh.environ['WAYSTATION_CONTROL_PORT']}"
+    provider.add_span_processor(SpanStarts("stranger", ControlPlane(door, "stranger-1")))
+    tracer = provider.get_tracer("test")
+    begun = {}
+    for number in range(SPANS):
+        span = tracer.start_span(f"work {number}", attributes={"run.id": run_id})
+        begun[f"{span.get_span_context().span_id:016x}"] = time.time() * 1e3
+        expect(row(page, f"work {number}")).to_be_attached(timeout=PATIENCE_MS)
+    provider.shutdown()
+    return begun
 
 
 def test_a_killed_agent_is_seen_lost_resumed_and_finished(page: Page, control: httpx.Client, mesh: Mesh) -> None:
@@ -153,6 +179,31 @@ def test_a_run_is_paused_and_resumed(page: Page, control: httpx.Client) -> None:
     page.get_by_role("button", name="Resume").click()
     expect_state(page, "succeeded")
     expect(row(page, "agent.run")).to_have_count(2, timeout=PATIENCE_MS)
+
+
+def test_a_question_is_answered_in_its_form(page: Page, control: httpx.Client) -> None:
+    page.goto(f"/runs/{start(control, 'how is the weather?')}")
+    expect_state(page, "input_required")
+    form = page.get_by_role("form", name="Question")
+    expect(form).to_contain_text("In which <i>city</i>?")
+    form.get_by_role("button", name="Answer").click()
+    expect(form.get_by_role("alert")).to_have_text("Fill this in.")
+    form.get_by_role("textbox", name="Answer").fill("Oslo")
+    form.get_by_role("button", name="Answer").click()
+    expect_state(page, "succeeded")
+    expect(form).to_have_count(0)
+    expect(page.get_by_role("button", name="Question by arbitrator")).to_be_visible()
+
+
+def test_a_message_is_on_the_time_axis_and_in_the_thread(page: Page, control: httpx.Client) -> None:
+    run_id = start(control, "tell me a long story")
+    page.goto(f"/runs/{run_id}")
+    expect_state(page, "running")
+    message = {"recipient_role": "coder", "payload": {"note": "<b>use tabs</b>"}}
+    sent = control.post(f"/api/runs/{run_id}/messages", json=message)
+    assert sent.status_code == 201, sent.text
+    page.get_by_role("button", name="Message from user to coder").click(timeout=PATIENCE_MS)
+    expect(page.get_by_role("article", name="From user to coder")).to_contain_text("<b>use tabs</b>")
 
 
 def test_the_page_is_right_again_after_control_was_killed(page: Page, control: httpx.Client, mesh: Mesh) -> None:

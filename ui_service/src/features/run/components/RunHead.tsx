@@ -32,10 +32,10 @@ export function RunHead({ run, story, actions }: { run: RunView; story: Story; a
         Runs
       </Link>
       <div className="mt-2 flex flex-wrap items-start gap-x-4 gap-y-3">
-        <h1 className="line-clamp-3 min-w-0 flex-1 basis-64 text-lg font-semibold tracking-tight break-words whitespace-pre-line" title={run.query}>
+        <h1 className="line-clamp-3 min-w-0 flex-1 basis-full text-lg sm:basis-64 font-semibold tracking-tight break-words whitespace-pre-line" title={run.query}>
           {run.query || "Run"}
         </h1>
-        <div className="ml-auto flex flex-wrap items-center gap-2">
+        <div className="flex flex-wrap items-center gap-2">
           <span role="status" data-run-state={run.state}>
             <Badge tone={state.tone} dot isBeating={state.isBeating} className="h-6 px-2">
               {state.label}

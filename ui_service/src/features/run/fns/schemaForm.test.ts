@@ -13,6 +13,7 @@ describe("a form", () => {
     [{ type: "boolean" }, { "": "false" }, false],
     [{ type: "string" }, { "": "<b>hi</b>" }, "<b>hi</b>"],
     [{ type: "string" }, {}, ""],
+    [{ type: "string", pattern: "(" }, { "": "x" }, "x"],
     [{ type: "integer" }, { "": "-3" }, -3],
     [{ type: "number", minimum: 0.5 }, { "": "0.5" }, 0.5],
     [{ type: "array", items: { type: "string" } }, { "": "a\n\nb" }, ["a", "b"]],
@@ -32,6 +33,8 @@ describe("a form", () => {
     [{ type: "string", minLength: 2 }, { "": "a" }, "At least 2 characters."],
     [{ type: "string", minLength: 2 }, {}, "Fill this in."],
     [{ type: "string", maxLength: 1 }, { "": "💡💡" }, "At most 1 characters."],
+    [{ type: "string", pattern: "\\S" }, {}, "Fill this in."],
+    [{ type: "string", pattern: "^a+$" }, { "": "b" }, "It must have the form ^a+$."],
     [{}, { "": "{" }, "This is not JSON."],
   ])("refuses %j with %j", (schema, filled, problem) => {
     expect(answer(schema, filled)).toEqual({ ok: false, problems: { "": problem } });

@@ -18,7 +18,13 @@ interface FieldBase {
 export type Field = FieldBase &
   (
     | { readonly kind: "choice"; readonly options: readonly { label: string; value: unknown }[] }
-    | { readonly kind: "text"; readonly isLong: boolean; readonly minLength: number; readonly maxLength: number | null }
+    | {
+        readonly kind: "text";
+        readonly isLong: boolean;
+        readonly minLength: number;
+        readonly maxLength: number | null;
+        readonly pattern: RegExp | null;
+      }
     | { readonly kind: "number"; readonly isInteger: boolean; readonly min: number | null; readonly max: number | null }
     | { readonly kind: "boolean" }
     | { readonly kind: "lines" }
@@ -57,6 +63,7 @@ function field(given: unknown, path: string, name: string, isRequired: boolean, 
         isLong: (number(schema.maxLength) ?? Infinity) > 200,
         minLength: number(schema.minLength) ?? 0,
         maxLength: number(schema.maxLength),
+        pattern: pattern(schema.pattern),
       };
     case "array":
       return isSchema(schema.items) && schema.items.type === "string" && !optionsOf(schema.items)
@@ -139,6 +146,9 @@ const readers = {
     const length = [...given].length; // JSON Schema counts characters, not UTF-16 units
     if (length < form.minLength) return { problem: `At least ${form.minLength} characters.` };
     if (form.maxLength !== null && length > form.maxLength) return { problem: `At most ${form.maxLength} characters.` };
+    if (form.pattern?.test(given) === false) {
+      return { problem: given.trim() ? `It must have the form ${form.pattern.source}.` : "Fill this in." };
+    }
     return { value: given };
   },
   lines: (_: Of<"lines">, given: string): Reading => ({ value: given.split("\n").filter((line) => line.trim()) }),
@@ -161,6 +171,15 @@ function text(value: unknown): string {
 
 function number(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+/** One that this browser cannot read is left to the agent. */
+function pattern(value: unknown): RegExp | null {
+  try {
+    return typeof value === "string" ? new RegExp(value, "u") : null;
+  } catch {
+    return null;
+  }
 }
 
 function lower(schema: Schema): number | null {

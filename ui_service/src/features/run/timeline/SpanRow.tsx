@@ -85,10 +85,10 @@ function NameCell({ row, isFolded, isMatch, epoch, messageCount, onFold }: SpanR
         <span aria-hidden className="w-4 shrink-0" />
       )}
       <span aria-hidden className="size-2 shrink-0 rounded-full" style={{ background: serviceColour(row.span.service) }} />
-      <span className={cn("min-w-0 truncate sm:shrink-0", isMatch && "font-medium", row.span.state === "error" && "text-bad")} title={row.span.name}>
+      <span className={cn("min-w-0 truncate", isMatch && "font-medium", row.span.state === "error" && "text-bad")} title={row.span.name}>
         {shortName(row.span.name)}
       </span>
-      {subject(row) && <span className="hidden min-w-0 truncate text-muted sm:block">{subject(row)}</span>}
+      {subject(row) && <span className="hidden min-w-0 shrink-[1000] truncate text-muted sm:block">{subject(row)}</span>}
       {epoch && <EpochMark epoch={epoch} />}
       {messageCount > 0 && <Mail aria-label={`${messageCount} messages sent`} className="size-3.5 shrink-0 text-accent" />}
       {row.isOrphan && (
@@ -177,7 +177,8 @@ function shortName(name: string): string {
 function subject({ span }: TreeRow): string {
   const { attributes } = span;
   const found = attributes["capability.name"] ?? attributes["gen_ai.tool.name"] ?? attributes["decision.capability"];
-  return String(found ?? attributes["gen_ai.request.model"] ?? "");
+  const text = String(found ?? attributes["gen_ai.request.model"] ?? "");
+  return text === "none" ? "" : text; // a decision that calls nobody
 }
 
 function saying({ span }: TreeRow, nowMs: number): string {
