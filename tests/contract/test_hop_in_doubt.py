@@ -12,11 +12,12 @@ import pytest
 from google.protobuf.message import Message
 from langgraph.runtime import Runtime
 
+from services.agent.nodes import settle_doubt
 from services.agent.nodes.call_capability import CallStep, call_capability
 from services.agent.peer_load import PeerLoad
 from services.agent.peers import CapabilityPeers
 from services.agent.ports import HopTask, Moved, Ports
-from services.agent.state import RunContext, RunState
+from services.agent.state import Doubt, RunContext, RunState
 from shared.call_context import CallContext, EffectKeys, serving
 from shared.capability import Descriptor, Output, Result, TextDelta
 from shared.errors import (
@@ -174,6 +175,8 @@ class Capabilities:
 
     failure: WaystationError | None
     moves_to: str = ""
+    refused_key: str = ""
+    """The only one that the failure is for; empty for any."""
     tasks: list[HopTask] = field(default_factory=list)
 
     async def invoke(self, capability: str, task: HopTask, run_context: RunContext) -> AsyncIterator[Output | Moved]:
@@ -181,7 +184,7 @@ class Capabilities:
         if self.moves_to:
             yield Moved(self.moves_to)
         yield TextDelta("half")
-        if self.failure:
+        if self.failure and self.refused_key in ("", task.idempotency_key):
             raise self.failure
         yield Result("whole", is_replayed=True)
 
@@ -208,8 +211,9 @@ async def step(
     events: Events,
     open_hops: Mapping[int, str] | None = None,
     open_addresses: Mapping[int, str] | None = None,
+    is_harmless: bool = False,
 ) -> RunState:
-    ports = Ports(Any, Directory(), capabilities, events, NoMail(), {})  # type: ignore[arg-type]
+    ports = Ports(Any, Directory(is_harmless=is_harmless), capabilities, events, NoMail(), {})  # type: ignore[arg-type]
     runtime = Runtime(
         context=RunContext("run", "thread", "c", open_hops=open_hops or {}, open_addresses=open_addresses or {})
     )
@@ -244,9 +248,31 @@ async def test_a_hop_has_the_key_of_its_step_unless_an_earlier_attempt_began_it_
 
 
 async def test_another_request_under_the_key_of_an_earlier_attempt_is_in_doubt() -> None:
-    state = await step(Capabilities(IdempotencyMismatch("other")), Events(), {0: "thread/older/hop/0"})
+    state = await step(Capabilities(IdempotencyMismatch("other")), Events(), {0: "thread/task/hop/0"})
     doubt = state["doubts"]["call"]
-    assert doubt and doubt["key"] == "thread/task/hop/0"
+    assert doubt and doubt["key"] == "thread/task/hop/0/anew"
+
+
+async def test_a_harmless_call_that_asks_for_something_else_by_now_is_made_under_another_key() -> None:
+    capabilities = Capabilities(IdempotencyMismatch("other"), refused_key="thread/task/hop/0")
+    state = await step(capabilities, Events(), {0: "thread/task/hop/0"}, is_harmless=True)
+    assert [task.idempotency_key for task in capabilities.tasks] == ["thread/task/hop/0", "thread/task/hop/0/anew"]
+    assert state["hops"][0]["text"] == "whole"
+
+
+async def test_a_doubt_about_what_was_edited_is_asked_about_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settle_doubt, "ask", lambda *_: settle_doubt.REPEAT)
+    capabilities = Capabilities(IdempotencyMismatch("other"), refused_key="key")
+    ports = Ports(Any, Directory(), capabilities, Events(), NoMail(), {})  # type: ignore[arg-type]
+    node = settle_doubt.settle_doubt(ports, {"call": CallStep("call", 5.0)})
+    doubt = Doubt(index=0, step="call", role="", capability="counter", key="key", message="who knows")
+    again = await node(STATE | RunState(doubts={"call": doubt}), runtime=Runtime(context=RUN))
+    anew = again["doubts"]["call"]
+    assert anew and anew["key"] == "key/anew" and "something else" in anew["message"]
+    settled = await node(STATE | again, runtime=Runtime(context=RUN))
+    assert settled["hops"][0]["text"] == "whole" and settled["doubts"] == {"call": None}
 
 
 async def test_a_hop_says_anew_where_its_call_goes_before_it_is_sent() -> None:

@@ -59,7 +59,7 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
         except InDoubt as doubt:
             return in_doubt(capability, task, doubt.message)
         except IdempotencyMismatch:
-            anew = hop_task(state, step, effect_key())
+            anew = hop_task(state, step, key_anew(task.idempotency_key))
             if not ports.directory.is_idempotent(capability):
                 return in_doubt(capability, anew, CHANGED.format(capability=capability))
             hop = await HopCall(ports, run_context, capability, anew).run()
@@ -122,6 +122,11 @@ def effect_key() -> str:
     call_context = current_call()
     keys = call_context.effect_keys if call_context else None
     return keys.next("hop") if keys else ""
+
+
+def key_anew(key: str) -> str:
+    """The key of a call that asks for something else than the attempt whose key this is."""
+    return f"{key}/anew"
 
 
 def _context(state: RunState, end: int) -> tuple[Artifact, ...]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from langgraph.runtime import Runtime
 
 from services.agent.hop_call import HopCall
-from services.agent.nodes.call_capability import CallStep, hop_task, in_doubt
+from services.agent.nodes.call_capability import CHANGED, CallStep, hop_task, in_doubt, key_anew
 from services.agent.ports import Node, Ports
 from services.agent.question import ask
 from services.agent.state import Doubt, Hop, RunContext, RunState
-from shared.errors import InDoubt
+from shared.errors import IdempotencyMismatch, InDoubt
 
 REPEAT = "repeat"
 SKIP = "skip"
@@ -39,6 +39,9 @@ def settle_doubt(ports: Ports, steps: Mapping[str, CallStep]) -> Node:
             return _settled(doubt, await call.run())
         except InDoubt as again:
             return in_doubt(doubt["capability"], task, again.message)
+        except IdempotencyMismatch:  # somebody has edited the state since
+            anew = replace(task, idempotency_key=key_anew(task.idempotency_key))
+            return in_doubt(doubt["capability"], anew, CHANGED.format(capability=doubt["capability"]))
 
     return node
 
