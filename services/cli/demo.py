@@ -87,7 +87,9 @@ async def _review(agent: "agent_v1.AgentServiceAsyncStub") -> None:
 async def _pause(agent: "agent_v1.AgentServiceAsyncStub") -> None:
     asking, run_id = await _ask(agent, PAUSED)
     await _happened(agent, run_id, {"route_recommended"})
-    await _waystation("runs", "pause", run_id)
+    # a process of its own could come too late
+    _show("runs", "pause", run_id)
+    await agent.PauseRun(agent_v1.PauseRunRequest(run_id=run_id), timeout=CALL_TIMEOUT_S)
     await _ended(asking)
     await _waystation("runs", "history", run_id)
     await _waystation("runs", "resume", run_id)
@@ -124,9 +126,13 @@ async def _waystation(*words: str) -> None:
     await _ended(await _started(*words))
 
 
-async def _started(*words: str) -> asyncio.subprocess.Process:
+def _show(*words: str) -> None:
     out().print(Text(f"\n$ waystation {shlex.join(words)}", style="bold cyan"), soft_wrap=True)
     sys.stdout.flush()
+
+
+async def _started(*words: str) -> asyncio.subprocess.Process:
+    _show(*words)
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "services.cli", *words)
 
 
