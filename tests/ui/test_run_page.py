@@ -40,6 +40,7 @@ SCRIPT = [
     },
     decide("", "answer_now"),
     {"match": "long story", "reply": STORY, "delay_ms": 100},
+    {"match": "broken", "reply": "```python\nprint(1 / 0)\n```"},
     {"match": "slowly", "reply": "```python\nprint(42)\n```", "delay_ms": 2_500},
     {"match": "double", "reply": "```python\nprint(21 * 2)\n```"},
     {"match": "markup", "reply": "<img src=x onerror=alert(1)> and <b>bold</b>"},
@@ -75,9 +76,9 @@ def control(mesh: Mesh) -> Iterator[httpx.Client]:
         yield client
 
 
-def start(control: httpx.Client, query: str) -> str:
+def start(control: httpx.Client, query: str, workflow: str = "auto") -> str:
     """Start a run; returns its id."""
-    answer = control.post("/api/runs", json={"query": query})
+    answer = control.post("/api/runs", json={"query": query, "workflow": workflow})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["run"]["run_id"])
 
@@ -204,6 +205,17 @@ def test_a_message_is_on_the_time_axis_and_in_the_thread(page: Page, control: ht
     assert sent.status_code == 201, sent.text
     page.get_by_role("button", name="Message from user to coder").click(timeout=PATIENCE_MS)
     expect(page.get_by_role("article", name="From user to coder")).to_contain_text("<b>use tabs</b>")
+
+
+def test_a_review_loop_shows_its_cycles_and_what_the_reviewer_wrote(page: Page, control: httpx.Client) -> None:
+    page.goto(f"/runs/{start(control, 'write a broken program', 'review')}")
+    expect_state(page, "succeeded")
+    expect(page.locator("[data-loop]")).to_have_text("Review cycle 2 of 2")
+    expect(page.get_by_text("changes still wanted")).to_be_visible()
+    page.get_by_role("button", name="Message from reviewer to coder").first.click(timeout=PATIENCE_MS)
+    expect(page.get_by_role("article", name="From reviewer to coder").first).to_contain_text('"kind": "review"')
+    page.get_by_role("tab", name="Decisions").click()
+    expect(page.locator("[data-hop]")).to_have_count(5, timeout=PATIENCE_MS)
 
 
 def test_the_page_is_right_again_after_control_was_killed(page: Page, control: httpx.Client, mesh: Mesh) -> None:
