@@ -1,7 +1,7 @@
 """An agent that is killed around a message: it is applied once, whatever was stored by then, and none is lost."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -45,20 +45,23 @@ async def test_every_message_is_applied_once_and_none_is_lost(mesh: Mesh, kill: 
     await agent.start(KILLS[kill])
     async with open_channel(mesh.address) as channel:
         stub = agent_v1.AgentServiceStub(channel)
-        query = f"{LETTERS}, {kill}"
-        run = (await stub.StartRun(agent_v1.StartRunRequest(query=query, request_id=kill), timeout=WAIT_S)).run
-        tracked = Tracked(run.run_id, "letters", query)
-        await send(stub, tracked, "at once")
+        request = agent_v1.StartRunRequest(query=f"{LETTERS}, {kill}", request_id=kill)
+        sent: list[str] = []
+        with suppress(grpc.aio.AioRpcError):  # it may die before it can say that it has the run
+            run = (await stub.StartRun(request, timeout=WAIT_S)).run
+            await send(stub, run.run_id, "at once", sent)
         assert await agent.wait_for_death(WAIT_S) == SIGKILLED
         await agent.start()
-        await send(stub, tracked, "at once")
-        await send(stub, tracked, "later")
+        run = (await stub.StartRun(request, timeout=WAIT_S, wait_for_ready=True)).run
+        await send(stub, run.run_id, "at once", sent)
+        await send(stub, run.run_id, "later", sent)
         watched = stub.WatchRun(agent_v1.WatchRunRequest(run_id=run.run_id), timeout=WAIT_S, wait_for_ready=True)
-        tracked.events += [message.event async for message in watched]
+        events = [message.event async for message in watched]
         listed = await stub.ListMessages(agent_v1.ListMessagesRequest(run_id=run.run_id), timeout=WAIT_S)
+    tracked = Tracked(run.run_id, "letters", request.query, events, sent)
     evidence = Evidence(
         tracked,
-        tracked.events,
+        events,
         [effect for effect in seen(mesh.home) if effect.run_id == run.run_id],
         [letter for letter in posted(mesh.home) if letter.run_id == run.run_id],
         list(listed.messages),
@@ -68,21 +71,16 @@ async def test_every_message_is_applied_once_and_none_is_lost(mesh: Mesh, kill: 
     assert tracked.run and tracked.run.answer == POSTED
     assert verdict.resumed == 1
     assert len(evidence.letters) == verdict.messages >= 2
-    told = [event.message_sent.message.message_id for event in tracked.events if event.HasField("message_sent")]
+    told = [event.message_sent.message.message_id for event in events if event.HasField("message_sent")]
     assert len(set(told)) == len(told)
     assert set(told) >= {letter.message_id for letter in evidence.letters}
 
 
-async def send(stub: agent_v1.AgentServiceStub, tracked: Tracked, name: str) -> None:
-    """Send a message from outside; the agent may die meanwhile, and the run may have ended."""
+async def send(stub: agent_v1.AgentServiceStub, run_id: str, name: str, sent: list[str]) -> None:
+    """Send a message from outside and note that it was taken; the agent may die, or the run may have ended."""
     message = common_v1.A2aMessage(message_id=name, recipient_role="post")
     message.payload.update({"text": name})
-    request = agent_v1.SendMessageRequest(run_id=tracked.run_id, message=message)
-    for _ in range(2):
-        try:
-            await stub.SendMessage(request, timeout=WAIT_S)
-        except grpc.aio.AioRpcError:
-            await asyncio.sleep(0)
-        else:
-            tracked.sent.append(name)
-            return
+    with suppress(grpc.aio.AioRpcError):
+        request = agent_v1.SendMessageRequest(run_id=run_id, message=message)
+        await stub.SendMessage(request, timeout=WAIT_S)
+        sent.append(name)
