@@ -1,4 +1,4 @@
-"""`waystation.agent.v1.AgentService`: proto in, domain call, proto out. Calls that are not here are NOT_BUILT."""
+"""`waystation.agent.v1.AgentService`: proto in, domain call, proto out."""
 
 import base64
 from collections.abc import AsyncIterator
