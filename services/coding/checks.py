@@ -3,8 +3,9 @@
 import ast
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from services.coding.sandbox.execution import Execution
@@ -14,10 +15,13 @@ from services.coding.verdict import Finding, Severity
 CHECKS_FILE = "checks.jsonl"
 MAX_CHECKS = 8
 MAX_SOURCE_CHARS = 400
+MAX_CANDIDATES = 100
+"""Places of a task that are looked at; a longer one has its examples at its beginning."""
 
 _RELATION = re.compile(
     r"[`*]*\s*(?:is|==|=|->|→|=>|returns?|gives?|equals|yields|(?:should|must) (?:be|return))\s+[`*]*"
 )
+_CALL = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _WANTED = re.compile(
     r"\b(?:write|implement|define|create|make|build|code|add)\b[^.\n]{0,40}"
     r"\bfunction (?:called |named )?`?([A-Za-z_]\w*)\([^()]*\)(?!`?\s*=)",
@@ -84,27 +88,34 @@ class Trial:
 def checks_in(task: str, code: str) -> tuple[Check, ...]:
     """The examples in the task's words, such as "double(2) is 4", of what the code defines."""
     found: dict[str, Check] = {}
-    for name in sorted(_defined(code)):
-        for match in re.finditer(rf"(?<![\w.]){re.escape(name)}\(", task):
-            call = _shortest(task[match.start() :][:MAX_SOURCE_CHARS], ")")
-            expected = _value_after(task[match.start() + len(call) :][:MAX_SOURCE_CHARS]) if call else ""
-            if (check := usable(call, expected, code)) is not None:
-                found.setdefault(check.call, check)
-    return tuple(found.values())[:MAX_CHECKS]
+    defined = _defined(code)
+    for match in islice((match for match in _CALL.finditer(task) if match[1] in defined), MAX_CANDIDATES):
+        call = _shortest(task[match.start() : match.start() + MAX_SOURCE_CHARS], ")")
+        end = match.start() + len(call)
+        expected = _value_after(task[end : end + MAX_SOURCE_CHARS]) if call else ""
+        if _is_check(call, expected, defined):
+            found.setdefault(call.strip(), Check(call.strip(), expected.strip()))
+            if len(found) == MAX_CHECKS:
+                break
+    return tuple(found.values())
 
 
 def usable(call: str, expected: str, code: str) -> Check | None:
     """The check, when it is a call of something that the code defines with literals, and expects a literal."""
+    return Check(call.strip(), expected.strip()) if _is_check(call, expected, _defined(code)) else None
+
+
+def _is_check(call: str, expected: str, defined: Collection[str]) -> bool:
     try:
         node = ast.parse(call.strip(), mode="eval").body
         ast.literal_eval(expected.strip())
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in _defined(code):
-            return None
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in defined:
+            return False
         for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
             ast.literal_eval(argument)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        return None
-    return Check(call.strip(), expected.strip())
+        return False
+    return True
 
 
 def missing_function(task: str, code: str) -> tuple[Finding, ...]:

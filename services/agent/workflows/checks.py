@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from services.agent.workflows.document import RESERVED, RESPOND, Step, WorkflowDocument, targets
 from services.agent.workflows.marks import NotReadable, Path, Problem, Source, read
-from services.agent.workflows.predicates import BadCondition, parse
+from services.agent.workflows.predicates import DECIDED, BadCondition, parse
 
 MAX_PROBLEMS = 50
 _MESSAGES = {
@@ -80,6 +80,7 @@ def _problems(document: WorkflowDocument, roles: Mapping[str, Sequence[str]] | N
     if not any(path[-1:] == ("name",) or "then" in path or path[0] in ("start", "loop") for path, _ in found):
         shape = Shape(document)  # only names that lead somewhere make a graph
         yield from _reach(document, shape)
+        yield from _undecided(document, shape)
         yield from _parallel(document, shape)
         yield from _loops(document, shape)
         yield from _budget(document, shape)
@@ -191,6 +192,16 @@ def _reach(document: WorkflowDocument, shape: Shape) -> Iterator[Found]:
             callers = [name for name in shape.steps if step.name in shape.next[name]]
             if step.name in document.entry or any(shape.steps[name].kind != "decide" for name in callers):
                 yield shape.at(step.name), f"{step.name} needs a decision, and follows a step that makes none."
+
+
+def _undecided(document: WorkflowDocument, shape: Shape) -> Iterator[Found]:
+    """Conditions on a decision where there may be none."""
+    undecided = shape.reached(document.entry, lambda step: step.kind == "decide")
+    for index, step in enumerate(document.steps):
+        for number, edge in enumerate(step.edges):
+            if step.name in undecided and DECIDED in edge.when:
+                place = ("steps", index, "then", number, "when")
+                yield place, f"{step.name} can be reached without a step of kind decide, so nothing is decided there."
 
 
 def _parallel(document: WorkflowDocument, shape: Shape) -> Iterator[Found]:

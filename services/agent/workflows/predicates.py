@@ -8,6 +8,8 @@ from services.agent.state import RunState, remaining_hops
 from services.agent.verdicts import is_approved, is_unresolved
 
 MAX_CHARS = 200
+DECIDED = "decided_"
+"""How the names begin that ask what was decided: there must be a decision then."""
 
 Predicate = Callable[[RunState], bool]
 

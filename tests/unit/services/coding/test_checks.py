@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from services.coding.checks import Check, checks_in, missing_function, read_trials, usable, with_checks
+from services.coding import checks
+from services.coding.checks import (
+    MAX_CANDIDATES,
+    MAX_CHECKS,
+    Check,
+    checks_in,
+    missing_function,
+    read_trials,
+    usable,
+    with_checks,
+)
 from services.coding.sandbox.execution import Execution, OutputFile
 from services.coding.sandbox.sandbox import Sandbox
 
@@ -29,6 +39,17 @@ CODE = "def f(*given, **named):\n    return given\ndef g(x):\n    return 1 / x\n
 )
 def test_examples_in_a_task_are_found(task: str, found: list[tuple[str, str]]) -> None:
     assert [(check.call, check.expected) for check in checks_in(task, CODE)] == found
+
+
+def test_a_task_that_is_full_of_calls_is_read_as_far_as_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    defined = checks._defined
+    monkeypatch.setattr(checks, "_defined", lambda code: read.append(code) or defined(code))
+    code = "def f(x):\n    return x\n"
+    assert checks_in("f(1) is 1, " * 5_000, code) == (Check("f(1)", "1"),)
+    assert len(checks_in("".join(f"f({n}) is {n}, " for n in range(5_000)), code)) == MAX_CHECKS
+    assert checks_in("f(x) is 1, " * MAX_CANDIDATES + "f(1) is 1", code) == ()
+    assert read == [code] * 3
 
 
 def test_only_calls_of_the_code_with_literals_are_tried() -> None:

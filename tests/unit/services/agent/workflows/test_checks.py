@@ -53,6 +53,12 @@ def test_shipped_documents_are_good() -> None:
         ("  - {name: respond, capability: rag}", 4, "steps.respond.name", "already"),
         ("  - {name: a, kind: decide}", 4, "steps.a", "without a step of kind recommend"),
         ("  - {name: a}", 4, "steps.a", "needs a decision"),
+        (
+            "  - name: a\n    capability: rag\n    then:\n      - {when: not decided_call, to: respond}",
+            7,
+            "steps.a.then.0.when",
+            "nothing is decided there",
+        ),
         ("  - {name: a, kind: judge, capability: rag}", 4, "steps.a.capability", "has no capability"),
         ("  - {name: a, capability: rag, timeout_s: -1}", 4, "steps.a.timeout_s", "greater than 0"),
         ("  - {name: a, capability: rag, effort: huge}", 4, "steps.a.effort", "is not known"),
