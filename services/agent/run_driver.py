@@ -292,6 +292,9 @@ class RunDriver:
         except GraphDrained as drained:
             if drained.reason != PAUSE:
                 raise LetGo from None
+            snapshot = await self.graph_of(run).aget_state(self.config(run))
+            if _is_of(snapshot, run) and "max_hops" in snapshot.values:  # not yet before the first step
+                _count(run, cast(RunState, snapshot.values))
             run.state = agent_v1.Run.STATE_PAUSED
         except asyncio.CancelledError:
             if not live.verdict:
@@ -347,7 +350,7 @@ class RunDriver:
             await self._migrate(run)
             snapshot = await self.graph_of(run).aget_state(self.config(run))
             span.set_attribute(attributes.CHECKPOINT_ID, _checkpoint_id(snapshot))
-        is_begun = (snapshot.metadata or {}).get("run_id") == run.run_id
+        is_begun = _is_of(snapshot, run)
         self._events.emit(
             run.run_id,
             agent_v1.RunResumed(
@@ -398,10 +401,7 @@ class RunDriver:
             await asyncio.wrap_future(self._events.emit_state(run))  # so that it is not migrated twice
 
     def _settle(self, run: agent_v1.Run, state: RunState) -> None:
-        run.hop_count = len(state.get("hops", ()))
-        run.remaining_hops = remaining_hops(state)
-        run.current_cycle, run.max_cycles = state["current_cycle"], state["max_cycles"]
-        run.has_unresolved_review = state["has_unresolved_review"]
+        _count(run, state)
         interrupts: Sequence[Interrupt] = cast(Any, state).get("__interrupt__", ())
         if interrupts:
             run.state = agent_v1.Run.STATE_INPUT_REQUIRED
@@ -414,6 +414,17 @@ class RunDriver:
         for hop in state["hops"]:
             if not hop["error"]:
                 run.citations.extend(common_v1.Citation(**item) for item in hop["citations"])  # type: ignore[arg-type]
+
+
+def _is_of(snapshot: StateSnapshot, run: agent_v1.Run) -> bool:
+    """Whether it is the run's own state, not that of the thread's run before."""
+    return (snapshot.metadata or {}).get("run_id") == run.run_id
+
+
+def _count(run: agent_v1.Run, state: RunState) -> None:
+    run.hop_count, run.remaining_hops = len(state["hops"]), remaining_hops(state)
+    run.current_cycle, run.max_cycles = state["current_cycle"], state["max_cycles"]
+    run.has_unresolved_review = state["has_unresolved_review"]
 
 
 def _initial(run: agent_v1.Run, workflow: Workflow) -> RunState:
