@@ -65,26 +65,30 @@ class Dashboard:
 
 @contextmanager
 def dashboard(mesh: Mesh) -> Iterator[Dashboard]:
-    """Serve the built dashboard for a mesh."""
+    """Serve the built dashboard for a mesh, and open a browser."""
+    with served(mesh.environ["WAYSTATION_CONTROL_HTTP_PORT"]) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield Dashboard(url, browser)
+        browser.close()
+
+
+@contextmanager
+def served(control_port: str) -> Iterator[str]:
+    """Serve the built dashboard for the control plane at a port; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
     settings = {
         "PORT": str(port),
         "HOSTNAME": "127.0.0.1",
         "WAYSTATION_UI_TETHERED": "1",
-        "WAYSTATION_CONTROL_URL": f"http://127.0.0.1:{mesh.environ['WAYSTATION_CONTROL_HTTP_PORT']}",
+        "WAYSTATION_CONTROL_URL": f"http://127.0.0.1:{control_port}",
     }
     command = ["node", "serve.mjs"]
     built = BUILT.resolve(strict=True)
-    with (
-        subprocess.Popen(command, cwd=built, env={**os.environ, **settings}, stdin=subprocess.PIPE) as server,
-        sync_playwright() as playwright,
-    ):
+    with subprocess.Popen(command, cwd=built, env={**os.environ, **settings}, stdin=subprocess.PIPE) as server:
         try:
             wait_until_it_serves(f"http://127.0.0.1:{port}")
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-            yield Dashboard(f"http://127.0.0.1:{port}", browser)
-            browser.close()
+            yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
 

@@ -16,11 +16,12 @@ from playwright.sync_api import Page, expect, sync_playwright
 from shared.pb import capability_v1, control_v1
 from tests.integration.test_mesh import decide
 from tests.mesh import ROOT, Mesh, scripted_mesh
-from tests.ui.dashboard import CHROMIUM, SWITCHES, Dashboard, dashboard
+from tests.ui.dashboard import CHROMIUM, SWITCHES, Dashboard, served
 
 PATIENCE_MS = 60_000
 """Long, since the machine may be slow: what is waited for comes, or the test fails."""
-PAGES = ("ask", "runs", "services", "system")
+pytestmark = pytest.mark.timeout(300)
+PAGES = ("ask", "runs", "run", "services", "system")
 PHONE = {"width": 390, "height": 844}
 STORY = " ".join(f"word{number}" for number in range(80))
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -195,8 +196,8 @@ def test_the_list_of_runs_is_live_and_its_filters_are_in_the_address(page: Page,
 
 def test_older_runs_come_page_by_page(page: Page, control: httpx.Client) -> None:
     runs = control.get("/api/runs", params={"page_size": 500}).json()["runs"]
-    for _ in range(51 - len(runs)):
-        start(control, "hi there")
+    for number in range(51 - len(runs)):
+        start(control, ("hi there", "hi there, who are you?", "hi there, what can you do?")[number % 3])
     open_live(page, "/runs")
     expect(page.locator("[data-run]")).to_have_count(50, timeout=PATIENCE_MS)
     page.get_by_role("button", name="Older runs").click()
@@ -280,9 +281,8 @@ def started_somehow(control: httpx.Client, query: str) -> str:
             time.sleep(0.2)
 
 
-def test_without_control_each_page_says_so_and_what_to_do(mesh: Mesh) -> None:
-    lonely = Mesh(mesh.home, {**mesh.environ, "WAYSTATION_CONTROL_HTTP_PORT": "9"})
-    with dashboard(lonely) as board, board.page() as page:
+def test_without_control_each_page_says_so_and_what_to_do(board: Dashboard) -> None:
+    with served(control_port="9") as url, Dashboard(url, board.browser).page() as page:
         for path in ("runs", "services", "system"):
             page.goto(f"/{path}")
             alert = page.get_by_role("main").get_by_role("alert").first
@@ -329,6 +329,8 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
     with board.page(theme) as page:
         open_live(page, shown_at(control, path))
         expect(page.locator("[role=status][aria-label^=Loading]")).to_have_count(0, timeout=PATIENCE_MS)
+        if path in ("ask", "run"):
+            expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
         assert board.axe(page) == []
         page.screenshot(path=shots / f"{path}-{theme}.png")
         page.set_viewport_size(PHONE)
@@ -340,10 +342,12 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
 
 def shown_at(control: httpx.Client, path: str) -> str:
     """The address at which a page has something to show."""
-    if path != "ask":
+    if path not in ("ask", "run"):
         return f"/{path}"
-    runs = control.get("/api/runs", params={"text": "double a number"}).json()["runs"]
-    return f"/ask?run={runs[0]['run_id']}" if runs else "/ask"
+    question = "write and run a function that can double a number"
+    runs = control.get("/api/runs", params={"text": question}).json()["runs"]
+    run_id = runs[0]["run_id"] if runs else started_somehow(control, question)
+    return f"/ask?run={run_id}" if path == "ask" else f"/runs/{run_id}"
 
 
 def test_only_this_machine_and_our_own_pages_may_use_the_server(board: Dashboard) -> None:

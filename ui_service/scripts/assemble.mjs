@@ -1,9 +1,9 @@
 // Puts the built server with its assets under dist/<build>/ and turns the link dist/current to it in one step. A server
-// that runs goes on with the build it was started with; the build before is kept for it, older ones go.
+// that runs goes on with the build it was started with; the two builds before are kept for it, older ones go.
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-const KEPT = 2;
+const KEPT = 3;
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const build = `build-${readFileSync(join(root, ".next/BUILD_ID"), "utf8").trim()}`;

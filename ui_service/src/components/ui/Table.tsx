@@ -22,5 +22,5 @@ export function Th({ className, ...rest }: ComponentProps<"th">) {
 }
 
 export function Td({ className, ...rest }: ComponentProps<"td">) {
-  return <td className={cn("border-b border-line px-3 py-2 align-top first:pl-4 last:pr-4", className)} {...rest} />;
+  return <td className={cn("border-b border-line px-3 py-2 align-top first:pl-4 last:pr-4 [tr:last-child>&]:border-b-0", className)} {...rest} />;
 }

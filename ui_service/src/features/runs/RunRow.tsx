@@ -20,7 +20,7 @@ export function RunRow({ run }: { run: RunView }) {
         prefetch={false}
         className="grid grid-cols-[minmax(0,1fr)_auto] gap-x-4 gap-y-1 px-4 py-2.5 transition-colors hover:bg-hover focus-visible:-outline-offset-2 md:grid-cols-[9.5rem_minmax(0,1fr)_7rem_6rem_5rem_6.5rem] md:items-center"
       >
-        <span className="order-2 col-span-2 md:order-none md:col-span-1">
+        <span className="order-2 col-span-2 flex md:order-none md:col-span-1">
           <Badge tone={state.tone} dot isBeating={state.isBeating}>
             {state.label}
           </Badge>

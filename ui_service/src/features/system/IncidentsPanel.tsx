@@ -60,14 +60,14 @@ function Incident({ incident }: { incident: IncidentView }) {
   const { label, tone } = INCIDENTS[incident.kind];
   return (
     <li data-incident={incident.kind} className="grid grid-cols-[minmax(0,1fr)_auto] gap-x-4 gap-y-1 px-4 py-2.5 sm:grid-cols-[8.5rem_minmax(0,1fr)_auto]">
-      <span className="col-span-2 sm:col-span-1">
+      <span className="col-span-2 flex items-center sm:col-span-1">
         <Badge tone={tone} dot>
           {label}
         </Badge>
       </span>
       <span className="min-w-0 text-sm break-words">
         {incident.message}
-        {incident.gap_ms !== null && <span className="text-muted"> Nothing was heard of it for {duration(incident.gap_ms)}.</span>}
+        {incident.kind === "process_lost" && incident.gap_ms !== null && <span className="text-muted"> Nothing was heard of it for {duration(incident.gap_ms)}.</span>}
         {incident.run_id && (
           <>
             {" "}

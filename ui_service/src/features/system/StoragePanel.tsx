@@ -46,7 +46,7 @@ export function StoragePanel() {
           </tbody>
         </Table>
       )}
-      <p className="px-4 py-3 text-xs text-muted">
+      <p className="border-t border-line px-4 py-3 text-xs text-muted">
         <code className="font-mono">waystation backup create</code> makes a backup at any time.
       </p>
     </Panel>
