@@ -30,30 +30,36 @@ _WANTED = re.compile(
 _SCALAR = re.compile(r"-?\d+(?:\.\d+)?|True\b|False\b|None\b")
 _CLOSING = {"[": "]", "(": ")", "{": "}", '"': '"', "'": "'"}
 
-# Runs after the code, in its namespace. A line is written for each check, so that one which never ends is known.
+# Runs the code, which may leave and may take any name, then the checks on what it defined. A line is written for each
+# check, so that one which never ends is known.
 _TRIAL = """
 def _places(traceback):
     while traceback:
-        if traceback.tb_frame.f_code.co_filename == __file__ or traceback.tb_frame.f_code.co_filename == "<string>":
+        if traceback.tb_frame.f_code.co_filename in (__file__, "<string>", "<code>"):
             yield traceback.tb_lineno
         traceback = traceback.tb_next
 
-def _try_checks(checks, names):
+def _try_checks(names, places=_places, open=open, eval=eval, repr=repr, bool=bool, list=list, len=len, type=type):
     import json
+    try:
+        exec(compile({code!r}, "<code>", "exec"), names)
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
     with open({file!r}, "w") as file:
-        for call, expected in checks:
+        for call, expected in {checks!r}:
             tried = {{"call": call}}
             try:
                 tried["got"] = repr(value := eval(call, names))[:{limit}]
                 tried["holds"] = bool(value == eval(expected, {{}}))
             except Exception as error:
                 tried["error"] = f"{{type(error).__name__}}: {{error}}"[:{limit}]
-                places = list(_places(error.__traceback__))  # this loop, the call, and the code's own
-                tried["is_own"], tried["line"] = len(places) < 3, places[-1]
+                lines = list(places(error.__traceback__))  # this loop, the call, and the code's own
+                tried["is_own"], tried["line"] = len(lines) < 3, lines[-1]
             file.write(json.dumps(tried) + "\\n")
             file.flush()
 
-_try_checks({checks!r}, dict(globals()))
+_try_checks(globals())
 """
 
 
@@ -129,7 +135,7 @@ def missing_function(task: str, code: str) -> tuple[Finding, ...]:
 def with_checks(code: str, checks: Sequence[Check]) -> Program:
     """The program that runs the code, then tries the checks; see `read_trials`."""
     pairs = [(check.call, check.expected) for check in checks]
-    return Program(f"{code}\n{_TRIAL.format(file=CHECKS_FILE, limit=MAX_SOURCE_CHARS, checks=pairs)}")
+    return Program(_TRIAL.format(code=code, file=CHECKS_FILE, limit=MAX_SOURCE_CHARS, checks=pairs))
 
 
 def read_trials(execution: Execution, checks: Sequence[Check]) -> tuple[Trial, ...]:

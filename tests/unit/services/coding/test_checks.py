@@ -75,6 +75,20 @@ async def test_code_that_leaves_or_never_ends_shows_where_it_stopped(sandbox: Sa
     assert [(trial.check.call, trial.error) for trial in failed] == [("h(1)", ""), ("h(2)", "exit code 3")]
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "import sys\nif __name__ == '__main__':\n    sys.exit(0)\n",
+        "raise SystemExit\n",
+        "def repr(x): pass\ndef eval(x): pass\nopen = len = dict = type = list = bool = None\n",
+    ],
+)
+async def test_code_that_leaves_at_its_end_or_takes_any_name_is_tried_all_the_same(rest: str, sandbox: Sandbox) -> None:
+    checks = [Check("g(2)", "0.5"), Check("g(4)", "1"), Check("g(0)", "0")]
+    trials = read_trials(await sandbox.run(with_checks(CODE + rest, checks)), checks)
+    assert [(trial.holds, trial.line) for trial in trials] == [(True, 0), (False, 0), (False, 4)]
+
+
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"holds": 1}\n{"broken', json.dumps({"line": "x", "got": 7})])
 async def test_an_outcome_that_the_code_wrote_itself_harms_nobody(text: str, sandbox: Sandbox) -> None:
     execution = await sandbox.run(with_checks("1", []))
