@@ -43,14 +43,14 @@ class PeerDirectory:
         self._control_address, self._cache, self._on_change, self._grace_s = control_address, cache, on_change, grace_s
         self._load = load
         self._instances: dict[str, Instance] = {}
+        self._services: Sequence[Descriptor] = []
         self._told: list[Instance] = []
         self._version = 0.0
         self._is_relearning = False
 
     def services(self) -> Sequence[Descriptor]:
         """The capability services that are healthy, by name; replicas once."""
-        by_name = {item.descriptor.name: item for item in self._usable()}
-        return [descriptor_from_proto(by_name[name].descriptor) for name in sorted(by_name)]
+        return self._services
 
     def addresses_of(self, capability: str) -> Sequence[str]:
         """The addresses of its healthy instances, the least loaded first."""
@@ -144,10 +144,12 @@ class PeerDirectory:
             logger.warning("the service list cannot be kept in %s: %s", self._cache, error)
 
     async def _replace(self, instances: Sequence[Instance]) -> None:
-        before = self.services()
+        before = self._services
         self._note_load(instances)
         self._instances = {item.instance_id: item for item in instances}
-        after = self.services()
+        by_name = {item.descriptor.name: item for item in self._usable()}
+        # every step of every run asks for them: made once for each change
+        after = self._services = [descriptor_from_proto(by_name[name].descriptor) for name in sorted(by_name)]
         if after != before:
             logger.info("services: %s", ", ".join(item.name for item in after) or "none")
             await self._on_change(after)
