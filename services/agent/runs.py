@@ -256,10 +256,12 @@ class Runs:
     ) -> agent_v1.Run:
         """Start a new run, in a new thread, from a checkpoint of this one.
 
-        Raises `NotFound` (run, checkpoint), `InvalidInput` and `Forbidden` (updates), and what `start` raises.
+        Raises `NotFound` (run, checkpoint), `InvalidInput` and `Forbidden` (updates), `GraphChanged`, and what `start`
+        raises.
         """
         source = await self._store.get(run_id)
         self._check_room()
+        await self._driver.migration_for(source)
         found = await self._checkpoint(source, checkpoint_id)
         present = found.checkpoint["channel_values"]
         checked = checked_updates(updates, present, self._driver.workflow_of(source).max_hops) if updates else None

@@ -12,7 +12,7 @@ import pytest
 
 from shared.call_context import CallContext
 from shared.capability import Artifact, Citation, Descriptor, Invocation, Output, Result
-from shared.errors import Forbidden, PeerUnavailable, UnknownWorkflow, WaystationError
+from shared.errors import Forbidden, GraphChanged, PeerUnavailable, UnknownWorkflow, WaystationError
 from shared.pb import agent_v1, common_v1
 from tests.fakes.agent_mesh import Mesh, mesh
 
@@ -247,6 +247,9 @@ async def test_a_run_whose_next_step_is_gone_waits_for_it_and_the_others_go_on(t
     async with mesh(tmp_path, service=Mill(), owner="agent-2") as made:
         paused = await until_state(made, run.run_id, State.STATE_PAUSED)
         assert "node write is gone" in paused.error.message
+        [newest, *_] = [item async for item, _ in made.runs.checkpoints(run.run_id)]
+        with pytest.raises(GraphChanged, match="node write is gone"):
+            await made.runs.fork(run.run_id, newest.config["configurable"]["checkpoint_id"], {}, "", "")
         assert (await made.finish(workflow="linear")).state == State.STATE_SUCCEEDED
     (folder / "mine.yaml").unlink()
     async with mesh(tmp_path, service=Mill(), owner="agent-3") as made:
