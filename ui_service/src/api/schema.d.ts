@@ -1527,6 +1527,11 @@ export interface components {
             entry: number;
             /** Intervention Id */
             intervention_id: string;
+            /**
+             * Outcome
+             * @description `open` until the next boundary, then `applied`; or `superseded`, `failed`, `lapsed` (the run ended first).
+             */
+            outcome: string;
             /** Reason */
             reason: string;
             /** Run Id */
@@ -2076,6 +2081,11 @@ export interface components {
         RouteQuery: {
             /** Query */
             query: string;
+            /**
+             * Tags
+             * @description Only services that have all these tags.
+             */
+            tags?: string[];
         };
         /**
          * RouteRecommended
@@ -2804,6 +2814,11 @@ export interface components {
              * @description What deletions have left in the file for what comes.
              */
             free_bytes: number | null;
+            /**
+             * Instance Id
+             * @description The process that has it; empty for the control plane's own.
+             */
+            instance_id: string;
             /** Newest Backup Bytes */
             newest_backup_bytes: number | null;
             /** Newest Backup Time */
@@ -2814,7 +2829,7 @@ export interface components {
             used_bytes: number | null;
             /**
              * Write Errors
-             * @description Transactions that the disk or the file refused, over all lives of the service.
+             * @description Transactions that the disk or the file refused, since its process began.
              */
             write_errors: number;
         };

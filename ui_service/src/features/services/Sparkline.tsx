@@ -15,7 +15,7 @@ export function Sparkline({ label, value, points, least }: SparklineProps) {
   const path = linePath(points, BOX, ceilingOf(points, least));
   return (
     <div className="min-w-0">
-      <div className="flex flex-wrap items-baseline justify-between gap-x-2 text-xs">
+      <div className="flex justify-between gap-x-2 text-xs max-sm:flex-col sm:items-baseline">
         <span className="whitespace-nowrap text-muted">{label}</span>
         <span className="font-medium whitespace-nowrap tabular-nums">{value}</span>
       </div>

@@ -41,7 +41,7 @@ export function StoragePanel() {
           </thead>
           <tbody>
             {query.data?.stores.map((store) => (
-              <Store key={store.service} store={store} />
+              <Store key={`${store.service}/${store.instance_id}`} store={store} />
             ))}
           </tbody>
         </Table>

@@ -40,7 +40,7 @@ export function SystemPage() {
 
 function said(health: GatewayHealth): string {
   const lost = health.lost_span_count ? `, ${health.lost_span_count.toLocaleString("en")} of them lost with their process` : "";
-  return `Control ${health.version}, up for ${duration(health.uptime_s * 1_000)}, keeps ${count(health.span_count, "span")}${lost}.`;
+  return `Control ${health.version}, up for ${duration(Math.floor(health.uptime_s) * 1_000)}, keeps ${count(health.span_count, "span")}${lost}.`;
 }
 
 function ControlState({ isError, isPending }: { isError: boolean; isPending: boolean }) {
