@@ -158,6 +158,25 @@ def test_a_tool_call_is_shown_with_its_arguments_and_its_result(page: Page) -> N
     expect(page.get_by_label("Result of calculate")).to_contain_text("409.5")
 
 
+def test_the_effort_is_taken_and_the_next_question_goes_on_with_the_thread(page: Page, control: httpx.Client) -> None:
+    open_live(page, "/ask")
+    page.get_by_label("Effort").click()
+    page.get_by_role("option", name="low effort").click()
+    ask(page, "hi there, who are you?")
+    expect_end(page)
+    first = shown_run(page)
+    ask(page, "hi there, what can you do?")
+    expect(page.locator("[data-run]")).not_to_have_attribute("data-run", first, timeout=PATIENCE_MS)
+    expect_end(page)
+    one, other = (control.get(f"/api/runs/{run_id}").json() for run_id in (first, shown_run(page)))
+    assert (one["effort"], other["effort"]) == ("low", "low")
+    assert one["thread_id"] == other["thread_id"]
+
+
+def shown_run(page: Page) -> str:
+    return page.locator("[data-run]").get_attribute("data-run") or ""
+
+
 def test_markup_in_questions_and_answers_is_text(page: Page) -> None:
     open_live(page, "/ask")
     ask(page, f"markup {MARKUP}")
