@@ -51,9 +51,19 @@ function Artifact({ group: { hop, artifact, runs } }: { group: ArtifactGroup }) 
 }
 
 function Content({ artifact }: { artifact: ArtifactView }) {
-  if (artifact.text) return <TextBlock value={artifact.text} label={artifact.name} />;
+  if (artifact.text) return <TextBlock value={laidOut(artifact)} label={artifact.name} />;
   const size = Math.floor((artifact.data.length * 3) / 4);
   return <p className="text-sm text-muted">{size ? `${bytes(size)} that are not text` : "Empty"}</p>;
+}
+
+/** JSON with a field on each line. */
+function laidOut({ media_type, text }: ArtifactView): unknown {
+  if (media_type !== "application/json") return text;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
 }
 
 function Execution({ artifact }: { artifact: ArtifactView }) {

@@ -39,7 +39,9 @@ export function DecisionsPanel({ story }: { story: Story }) {
       <p className="mb-4 text-sm text-muted">
         {agreement.compared
           ? `The arbitrator chose what the router recommended in ${agreement.agreed} of ${count(agreement.compared, "decision")} (${percent(agreement.share)}).`
-          : "No decision could be compared with a recommendation yet."}
+          : story.decisions.length
+            ? "No decision could be compared with a recommendation yet."
+            : "The workflow's own rules say what comes next; nothing had to be decided."}
       </p>
       <ol className="grid gap-3">
         {happenings.map((each) => (
