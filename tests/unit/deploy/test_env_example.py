@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.agent.settings import AgentSettings
+from services.cli.dashboard import DashboardSettings
 from services.control.settings import ControlSettings
 from services.models.settings import ModelsSettings
 from services.rag.settings import RagSettings
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 LINES = re.findall(r"^#?(WAYSTATION_[A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
 DEFAULTS = {
     f"WAYSTATION_{prefix}{name}".upper(): field.default
-    for model in (Settings, AgentSettings, ControlSettings, ModelsSettings, RagSettings)
+    for model in (Settings, AgentSettings, ControlSettings, ModelsSettings, RagSettings, DashboardSettings)
     for name, field in model.model_fields.items()
     for prefix in ("", f"{model.section}_")
 } | {f"WAYSTATION_{name}_PORT".upper(): port for name, port in DEFAULT_DOORS.items()}
