@@ -165,7 +165,7 @@ async def _build(
     outbox = storage.outbox
     retention = RunRetention(storage.database, outbox.note_deletions) if outbox else RunRetention(storage.database)
     runs = Runs(catalogue, storage.store, storage.events, retention, settings, storage.health.admit, live_router.expect)
-    guardian = Guardian(acts, runs, storage.events, directory, catalogue.calls, catalogue.max_hops)
+    guardian = Guardian(acts, runs, storage.events, directory, catalogue.calls, catalogue.max_hops, catalogue.decides)
     return runs, AgentServicer(runs, live_router, mailbox), guardian
 
 

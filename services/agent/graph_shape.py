@@ -15,11 +15,13 @@ from shared.errors import GraphChanged
 
 @dataclass(frozen=True)
 class GraphShape:
-    """Node names, state keys with their types, and the version of the state."""
+    """Node names, state keys with their types, the version of the state, and what the nodes are."""
 
     nodes: tuple[str, ...]
     keys: Mapping[str, str]
     state_version: int = STATE_VERSION
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Of a document's steps; empty for a graph defined in Python, and in shapes that were stored without them."""
 
     @property
     def digest(self) -> str:
@@ -29,13 +31,14 @@ class GraphShape:
     def to_json(self) -> str:
         """The shape as it is stored."""
         parts = {"nodes": list(self.nodes), "keys": dict(self.keys), "state_version": self.state_version}
-        return json.dumps(parts, sort_keys=True)
+        kinds = {"kinds": dict(self.kinds)} if self.kinds else {}  # without any, the digest is what it always was
+        return json.dumps(parts | kinds, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "GraphShape":
         """Read what `to_json` wrote."""
         parts = json.loads(text)
-        return cls(tuple(parts["nodes"]), parts["keys"], parts["state_version"])
+        return cls(tuple(parts["nodes"]), parts["keys"], parts["state_version"], parts.get("kinds", {}))
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,11 @@ MIGRATIONS: Sequence[GraphMigration] = ()
 """One for each released change of a shipped graph that renames a node or a state key."""
 
 
-def shape_of(graph: Graph) -> GraphShape:
-    """The shape of a compiled graph."""
+def shape_of(graph: Graph, kinds: Mapping[str, str] | None = None) -> GraphShape:
+    """The shape of a compiled graph, of steps of these kinds."""
     nodes = tuple(sorted(name for name in graph.nodes if not name.startswith("__")))
     hints = get_type_hints(graph.builder.state_schema)  # without reducers, whose text is another in each process
-    return GraphShape(nodes, {key: str(hint) for key, hint in sorted(hints.items())})
+    return GraphShape(nodes, {key: str(hint) for key, hint in sorted(hints.items())}, kinds=kinds or {})
 
 
 def find_migration(
@@ -99,6 +102,11 @@ def find_migration(
 
 def _changes(old: GraphShape, new: GraphShape) -> list[str]:
     changes = [f"node {name} is gone" for name in old.nodes if name not in new.nodes]
+    changes += [
+        f"node {name} was a step of kind {kind} and is one of kind {new.kinds[name]}"
+        for name, kind in old.kinds.items()
+        if new.kinds.get(name, kind) != kind
+    ]
     for key, hint in old.keys.items():
         if key not in new.keys:
             changes.append(f"state key {key} is gone")

@@ -257,6 +257,17 @@ async def test_what_cannot_be_is_refused_and_not_recorded(
         assert await log_of(made) == []
 
 
+@pytest.mark.parametrize("workflow", ["review", "linear", "debate"])
+async def test_nothing_is_forced_or_vetoed_where_no_step_decides(tmp_path: Path, workflow: str) -> None:
+    async with mesh(tmp_path) as made:
+        run = await hanging(made, effort=LOW, workflow=workflow)
+        for change in ({"force_capability": "coding"}, {"veto_capability": "coding"}):
+            with pytest.raises(WrongState, match=f"The workflow {workflow} decides nothing") as refused:
+                await act(made, run.run_id, **override(**change))
+            assert "Skip a step" in refused.value.remedy
+        assert await log_of(made) == []
+
+
 async def test_runs_that_have_ended_or_never_were_cannot_be_acted_on(tmp_path: Path) -> None:
     async with mesh(tmp_path) as made:
         run = await made.finish(effort=LOW)

@@ -106,6 +106,9 @@ async def test_code_is_written_without_evidence_and_the_best_of_several_results_
         mill.failing.add("coder")
         run = await made.finish(workflow="review")
     assert (run.state, run.has_unresolved_review) == (State.STATE_SUCCEEDED, True)
+    assert "changes" not in run.answer  # a review is no answer, even when nothing else came
+    assert "(rag could not help: It will not.)" in run.answer and "(coding could not help" in run.answer
+    assert run.answer.endswith("Hello.") and "help: )" not in run.answer
 
 
 async def test_hops_that_run_out_are_an_outcome_with_the_best_result_so_far(tmp_path: Path) -> None:
@@ -260,3 +263,46 @@ async def test_a_run_whose_next_step_is_gone_waits_for_it_and_the_others_go_on(t
     async with mesh(tmp_path, service=Mill(), owner="agent-4", is_idempotent=True) as made:
         await made.runs.resume(run.run_id)
         assert (await made.watch(run.run_id))[-1].state_changed.run.answer == "medium draft 1"
+
+
+async def test_a_run_whose_step_has_become_another_kind_waits_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "workflows"
+    folder.mkdir()
+    document = (
+        "name: mine\nmax_hops: 2\nsteps:\n  - {name: write, WHAT, then: mend}\n"
+        "  - {name: mend, capability: coding, role: coder}\n"
+    )
+    called = document.replace("WHAT", "capability: coding, role: coder")
+    (folder / "mine.yaml").write_text(called)
+    mill = Mill(hold=lambda invocation: True)
+    async with mesh(tmp_path, service=mill, dies=True) as made:
+        run = await made.start(workflow="mine")
+        await asyncio.wait_for(mill.is_held.wait(), 60)
+    (folder / "mine.yaml").write_text(document.replace("WHAT", "kind: recommend"))
+    async with mesh(tmp_path, service=Mill(), owner="agent-2") as made:
+        paused = await until_state(made, run.run_id, State.STATE_PAUSED)
+        assert "node write was a step of kind call and is one of kind recommend" in paused.error.message
+    (folder / "mine.yaml").write_text(called)
+    async with mesh(tmp_path, service=Mill(), owner="agent-3", is_idempotent=True) as made:
+        await made.runs.resume(run.run_id)
+        assert (await made.watch(run.run_id))[-1].state_changed.run.state == State.STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize(("begun_with", "went_on_with"), [(2, 1), (1, 2)])
+async def test_a_run_keeps_the_cycles_that_it_began_with(tmp_path: Path, begun_with: int, went_on_with: int) -> None:
+    folder = tmp_path / "workflows"
+    folder.mkdir()
+    document = (
+        "name: mine\nmax_hops: 5\nloop: {step: review, max_cycles: MAX}\nsteps:\n"
+        "  - {name: write, capability: coding, role: coder, then: review}\n"
+        "  - {name: review, capability: coding, role: reviewer, then: [{when: changes_wanted, to: write}]}\n"
+    )
+    (folder / "mine.yaml").write_text(document.replace("MAX", str(begun_with)))
+    mill = Mill(hold=lambda invocation: invocation.role == "reviewer")
+    async with mesh(tmp_path, service=mill, dies=True, is_idempotent=True) as made:
+        run = await made.start(workflow="mine")
+        await asyncio.wait_for(mill.is_held.wait(), 60)
+    (folder / "mine.yaml").write_text(document.replace("MAX", str(went_on_with)))
+    async with mesh(tmp_path, service=Mill([False]), owner="agent-2", is_idempotent=True) as made:
+        final = (await made.watch(run.run_id))[-1].state_changed.run
+    assert (final.state, final.current_cycle, final.max_cycles) == (State.STATE_SUCCEEDED, begun_with, begun_with)

@@ -234,7 +234,7 @@ async def mesh(
         kit = Kit(ports, Limits(Thresholds(0.8, 0.5), 5, 5, 5), Saver(database), boundaries)
         catalogue = open_catalogue(kit, home / "workflows", agent_settings.max_hops, registered)
         runs = Runs(catalogue, store, events, RunRetention(database), agent_settings)
-        guardian = Guardian(acts, runs, events, directory, catalogue.calls, catalogue.max_hops)
+        guardian = Guardian(acts, runs, events, directory, catalogue.calls, catalogue.max_hops, catalogue.decides)
 
         def add_agent(server: grpc.aio.Server) -> None:
             servicer = AgentServicer(runs, router, mailbox)

@@ -14,7 +14,7 @@ from services.agent.ports import Directory, Events
 from services.agent.runs import Runs
 from services.agent.state import initial_state
 from services.agent.state_edit import checked_updates
-from shared.errors import InvalidInput, NotFound, WaystationError
+from shared.errors import InvalidInput, NotFound, WaystationError, WrongState
 from shared.pb import agent_v1
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,10 @@ MAX_CHANGE_BYTES = 65_536
 
 
 class Guardian:
-    """Belongs to one event loop. `steps_of` names the steps that a workflow can skip, `max_hops_of` its budget."""
+    """Belongs to one event loop. `steps_of` names the steps that a workflow can skip, `max_hops_of` its budget.
+
+    `decides` says whether it has a step that decides whom to call.
+    """
 
     def __init__(
         self,
@@ -36,9 +39,10 @@ class Guardian:
         directory: Directory,
         steps_of: Callable[[str], Collection[str]],
         max_hops_of: Callable[[str], int],
+        decides: Callable[[str], bool],
     ) -> None:
         self._store, self._runs, self._events, self._directory = store, runs, events, directory
-        self._steps_of, self._max_hops_of = steps_of, max_hops_of
+        self._steps_of, self._max_hops_of, self._decides = steps_of, max_hops_of, decides
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._tasks: set[asyncio.Task[Act]] = set()
 
@@ -133,8 +137,19 @@ class Guardian:
             case "force_capability" | "veto_capability":
                 known = [service.name for service in self._directory.services()]
                 _check_known("capability", order.change["capability"], known)
+                self._check_decides(run.workflow)
             case "skip_step":
                 _check_known("step to skip", order.change["step"], self._steps_of(run.workflow))
+
+    def _check_decides(self, workflow: str) -> None:
+        """What no step reads would never take effect."""
+        if not self._decides(workflow):
+            steps = ", ".join(sorted(self._steps_of(workflow))) or "none"
+            raise WrongState(
+                f"The workflow {workflow} decides nothing: its services can be neither forced nor vetoed.",
+                remedy=f"Skip a step that calls ({steps}), or cancel the run and start one of `auto`.",
+                workflow=workflow,
+            )
 
 
 def check_text(field: str, text: str, max_chars: int) -> None:

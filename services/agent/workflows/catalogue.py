@@ -133,6 +133,11 @@ class Catalogue:
         """The steps of a workflow that call a service, and so can be skipped; none when there is no such workflow."""
         return self.workflows[name].calls if name in self.workflows else ()
 
+    def decides(self, name: str) -> bool:
+        """Whether a workflow may decide whom to call: not a document without such a step."""
+        kinds = self.workflows[name].shape.kinds if name in self.workflows else {}
+        return not kinds or "decide" in kinds.values()
+
     def roles(self, name: str) -> Sequence[str]:
         """What the calls of a workflow act as; none when decisions name that, or there is no such workflow."""
         return self.workflows[name].roles if name in self.workflows else ()
@@ -171,7 +176,7 @@ def from_document(document: WorkflowDocument, kit: Kit, origin: str, text: str, 
         document.description,
         origin,
         graph,
-        shape_of(graph),
+        shape_of(graph, {step.name: step.kind for step in document.steps}),
         document.max_hops,
         document.max_cycles,
         document.effort,

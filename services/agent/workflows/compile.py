@@ -148,7 +148,7 @@ class _Compiler:
                 if holds(state):
                     calls = sum(way in self._calls for way in ways)
                     is_affordable = not calls or calls <= self._remaining_hops(state, name)
-                    is_over = loop is not None and state["current_cycle"] >= loop.max_cycles
+                    is_over = loop is not None and state["current_cycle"] >= state["max_cycles"]
                     is_turn = name == (loop and loop.step) and any(way in self._turns for way in ways)
                     is_allowed = not (is_over and (is_turn or (loop and loop.step in ways)))
                     may_ask = not (state["hops"] or state.get("has_asked")) or not self._asks.intersection(ways)

@@ -15,7 +15,7 @@ from services.agent.graph_shape import GraphMigration, GraphShape, find_migratio
 from shared.errors import GraphChanged
 from shared.storage.database import Database
 
-OLD = GraphShape(("draft", "publish"), {"text": "str", "note": "str"})
+OLD = GraphShape(("draft", "publish"), {"text": "str", "note": "str"}, kinds={"draft": "call", "publish": "ask"})
 
 
 def test_the_same_shape_needs_nothing_and_survives_storing() -> None:
@@ -25,7 +25,8 @@ def test_the_same_shape_needs_nothing_and_survives_storing() -> None:
 
 
 def test_what_is_added_does_no_harm() -> None:
-    grown = GraphShape(("check", "draft", "publish"), {"text": "str", "note": "str", "score": "int"})
+    keys = {"text": "str", "note": "str", "score": "int"}
+    grown = GraphShape(("check", "draft", "publish"), keys, kinds={**OLD.kinds, "check": "judge"})
     assert grown.digest != OLD.digest
     assert find_migration(OLD, grown) is None
 
@@ -37,12 +38,23 @@ def test_what_is_added_does_no_harm() -> None:
         (GraphShape(OLD.nodes, {"text": "str"}), "state key note is gone"),
         (GraphShape(OLD.nodes, {"text": "int", "note": "str"}), "state key text was str and is int"),
         (GraphShape(OLD.nodes, OLD.keys, 99), "the state's version was 2 and is 99"),
+        (
+            GraphShape(OLD.nodes, OLD.keys, kinds={"draft": "judge", "publish": "ask"}),
+            "node draft was a step of kind call and is one of kind judge",
+        ),
     ],
 )
 def test_a_change_that_a_run_would_feel_is_named(new: GraphShape, change: str) -> None:
     with pytest.raises(GraphChanged, match=change) as caught:
         find_migration(OLD, new)
     assert caught.value.metadata["changes"] == change
+
+
+def test_a_shape_that_was_stored_without_kinds_keeps_its_digest_and_fits_any() -> None:
+    stored = '{"keys": {"text": "str"}, "nodes": ["draft"], "state_version": 2}'
+    old = GraphShape.from_json(stored)
+    assert old.to_json() == stored
+    assert find_migration(old, GraphShape(old.nodes, old.keys, 2, {"draft": "judge"})) is None
 
 
 class OldState(TypedDict, total=False):
