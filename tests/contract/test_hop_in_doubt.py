@@ -212,13 +212,14 @@ async def step(
     open_hops: Mapping[int, str] | None = None,
     open_addresses: Mapping[int, str] | None = None,
     is_harmless: bool = False,
+    state: RunState = STATE,
 ) -> RunState:
     ports = Ports(Any, Directory(is_harmless=is_harmless), capabilities, events, NoMail(), {})  # type: ignore[arg-type]
     runtime = Runtime(
         context=RunContext("run", "thread", "c", open_hops=open_hops or {}, open_addresses=open_addresses or {})
     )
     with serving(CallContext(effect_keys=EffectKeys("thread/task"))):
-        return await call_capability(ports, CallStep("call", 5.0))(STATE, runtime=runtime)
+        return await call_capability(ports, CallStep("call", 5.0))(state, runtime=runtime)
 
 
 async def test_doubt_is_left_in_the_state_and_ends_no_hop() -> None:
@@ -258,6 +259,20 @@ async def test_a_harmless_call_that_asks_for_something_else_by_now_is_made_under
     state = await step(capabilities, Events(), {0: "thread/task/hop/0"}, is_harmless=True)
     assert [task.idempotency_key for task in capabilities.tasks] == ["thread/task/hop/0", "thread/task/hop/0/anew"]
     assert state["hops"][0]["text"] == "whole"
+
+
+@pytest.mark.parametrize(
+    ("open_hops", "is_harmless", "may_have_happened"),
+    [({0: "thread/task/hop/0"}, False, True), ({0: "thread/task/hop/0"}, True, False), ({}, False, False)],
+)
+async def test_a_call_that_is_left_out_after_an_attempt_began_it_says_that_its_effect_may_have_happened(
+    open_hops: Mapping[int, str], is_harmless: bool, may_have_happened: bool
+) -> None:
+    capabilities, state = Capabilities(None), STATE | RunState(skipped_steps={"call": 0})
+    [hop] = (await step(capabilities, Events(), open_hops, is_harmless=is_harmless, state=state))["hops"]
+    assert hop["error"] == "CANCELLED" and capabilities.tasks == []
+    assert hop["message"].startswith("A guardian left this call out.")
+    assert ("its effect may have happened" in hop["message"]) is may_have_happened
 
 
 async def test_a_doubt_about_what_was_edited_is_asked_about_once_more(

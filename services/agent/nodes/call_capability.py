@@ -17,7 +17,8 @@ from shared.capability import Artifact
 from shared.capability.service import Effort
 from shared.errors import Cancelled, IdempotencyMismatch, InDoubt, WaystationError
 
-SKIPPED = Cancelled("A guardian left this call out.")
+SKIPPED = "A guardian left this call out."
+SKIPPED_LATE = f"{SKIPPED} An earlier attempt had begun it, and its effect may have happened."
 CHANGED = "An earlier attempt of this hop asked {capability} for something else, and its effect may have happened."
 MAX_TURN_CHARS = 1_000
 """Of each side of an earlier turn, what a service is told."""
@@ -49,10 +50,11 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
         run_context, capability = runtime.context, step.capability or state["decision"]["capability"]
-        if refusal := _refusal(ports, state, step, capability):  # may end the step here until there is an answer
-            return RunState(hops=[HopCall(ports, run_context, capability, hop_task(state, step, "")).give_up(refusal)])
         # a hop that an earlier attempt began keeps its key, whatever became of the checkpoint it began from
         begun = run_context.open_hops.get(len(state["hops"]) + step.offset, "")
+        # may end the step here until there is an answer
+        if refusal := _refusal(ports, state, step, capability, is_begun=bool(begun)):
+            return RunState(hops=[HopCall(ports, run_context, capability, hop_task(state, step, "")).give_up(refusal)])
         task = hop_task(state, step, begun or effect_key(), may_have_run=bool(begun))
         try:
             hop = await HopCall(ports, run_context, capability, task).run()
@@ -68,11 +70,13 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
     return node
 
 
-def _refusal(ports: Ports, state: RunState, step: CallStep, capability: str) -> WaystationError | None:
+def _refusal(
+    ports: Ports, state: RunState, step: CallStep, capability: str, *, is_begun: bool
+) -> WaystationError | None:
     """Why the call is not made: a guardian left it out, or somebody who must approve it does not."""
-    if is_skipped(state, step.name):
-        return SKIPPED
     role, is_idempotent = _role(state, step), ports.directory.is_idempotent(capability)
+    if is_skipped(state, step.name):
+        return Cancelled(SKIPPED_LATE if is_begun and not is_idempotent else SKIPPED)
     if not ports.approvals.is_needed(capability, role, is_idempotent=is_idempotent):
         return None
     return denial(ask(state, question(capability, role, state["query"]), "policy", SCHEMA))
