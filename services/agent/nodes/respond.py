@@ -20,7 +20,8 @@ MAX_ANSWER_TOKENS = {"low": 200, "medium": 400, "high": 800}
 def respond(ports: Ports, timeout_s: float, context_budget_tokens: int, answer_from: Sequence[str] = ()) -> Node:
     """Build the node: it writes `answer`, adds the turn to `conversation`, and says whether a review is unresolved.
 
-    The answer is the result that a judge chose, or the best of the first of the steps `answer_from` that has one.
+    The answer is the result that a judge chose, or the best of the first of the steps `answer_from` that has one;
+    what the other steps brought, such as a review, is then never the answer.
     """
 
     async def write(messages: Sequence[ChatMessage], state: RunState, run_context: RunContext) -> str:
@@ -33,7 +34,7 @@ def respond(ports: Ports, timeout_s: float, context_budget_tokens: int, answer_f
         return "".join(texts).strip()
 
     async def answer(state: RunState, run_context: RunContext) -> str:
-        decision, answered = state.get("decision"), [hop for hop in state["hops"] if has_answered(hop)]
+        decision, answered = state.get("decision"), _answered(state, answer_from)
         if decision and decision["action"] == "clarify" and not state["hops"]:
             ports.events.emit_text(run_context.run_id, decision["question"], "respond", -1)
             return decision["question"]
@@ -42,7 +43,8 @@ def respond(ports: Ports, timeout_s: float, context_budget_tokens: int, answer_f
             return best["text"]  # it was streamed while the hop ran
         if answered:
             return await write(compose_messages(state["query"], answered), state, run_context)
-        apology = "".join(f"({hop['capability']} could not help: {hop['message']})\n\n" for hop in state["hops"])
+        failed = [hop for hop in state["hops"] if not has_answered(hop)]
+        apology = "".join(f"({hop['capability']} could not help: {hop['message']})\n\n" for hop in failed)
         if apology:
             ports.events.emit_text(run_context.run_id, apology, "respond", -1)
         return apology + await write(answer_messages(state, ports.directory.services()), state, run_context)
@@ -62,6 +64,15 @@ def respond(ports: Ports, timeout_s: float, context_budget_tokens: int, answer_f
         return update
 
     return node
+
+
+def _answered(state: RunState, answer_from: Sequence[str]) -> list[Hop]:
+    """The hops that the answer may come from."""
+    return [
+        hop
+        for hop in state["hops"]
+        if has_answered(hop) and (not answer_from or hop["step"] in answer_from or hop["index"] == state["chosen_hop"])
+    ]
 
 
 def _best(answered: Sequence[Hop], chosen: int, answer_from: Sequence[str]) -> Hop | None:
