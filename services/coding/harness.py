@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import secrets
 from dataclasses import dataclass
 
 from services.coding.sandbox.execution import Execution
@@ -10,36 +11,51 @@ from services.coding.sandbox.program import Program
 
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*(?:python|py)?[ \t]*\n(.*?)^[ \t]*```", re.M | re.S)
 
-OUTCOME_FILE = "test-outcome.json"
+# Runs the code, which may leave and may take any name, then the tests, which may import it by these names and find it
+# in their own namespace too. Where the outcome goes is read from stdin before either runs, so that neither has it in
+# its source or its names; a program that takes the interpreter apart can still forge what is said of it.
+_HARNESS = """
+import json, linecache, os, sys, traceback, types, unittest
 
-# The tests may import the code by these names, and find it in their own namespace too.
-_BRIDGE = """
-import sys as _sys, unittest as _unittest
-_sys.modules.update(main=_sys.modules[__name__], solution=_sys.modules[__name__])
-_unittest.main = lambda *arguments, **options: None
-"""
+def run(text, name):
+    linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    exec(compile(text, name, "exec"), program.__dict__)
 
-_TAIL = f"""
-def _name_of(test):
+def show(kind, error, trace):  # without the frames of this file, and with the lines of the others
+    while trace and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    traceback.print_exception(kind, error, trace)
+
+def suite_of(names):
+    suite = unittest.TestSuite()
+    for name, thing in names.items():
+        if isinstance(thing, type) and issubclass(thing, unittest.TestCase):
+            suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(thing))
+        elif name.startswith("test") and callable(thing) and not isinstance(thing, type):
+            suite.addTest(unittest.FunctionTestCase(thing, description=name))
+    return suite
+
+def name_of(test):
     return test.id().rpartition(".")[2]
 
-def _run_tests(names):
-    import json
-    suite = _unittest.TestSuite()
-    for name, thing in names.items():
-        if isinstance(thing, type) and issubclass(thing, _unittest.TestCase):
-            suite.addTests(_unittest.defaultTestLoader.loadTestsFromTestCase(thing))
-        elif name.startswith("test") and callable(thing) and not isinstance(thing, type):
-            suite.addTest(_unittest.FunctionTestCase(thing, description=name))
-    result = _unittest.TextTestRunner(_sys.stderr).run(suite)
-    failed = [[_name_of(test), text] for test, text in result.failures + result.errors]
-    failed += [[_name_of(test), "succeeded, though a failure was expected"] for test in result.unexpectedSuccesses]
-    failed = [[name, text.replace(__file__, "main.py")] for name, text in failed]
-    with open({OUTCOME_FILE!r}, "w") as file:
-        json.dump({{"count": result.testsRun, "failed": failed}}, file)
-    return bool(failed)
-
-_sys.exit(_run_tests(dict(globals())))
+outcome = os.path.abspath(sys.stdin.readline().strip())
+itself, program = sys.modules["__main__"], types.ModuleType("__main__")
+program.__file__ = __file__
+sys.modules.update(__main__=program, main=program, solution=program)
+sys.excepthook = show
+unittest.main = lambda *arguments, **options: None
+try:
+    run({code!r}, "main.py")
+except SystemExit as end:
+    if end.code not in (None, 0):
+        raise
+run({tests!r}, "tests.py")
+result = unittest.TextTestRunner(sys.stderr).run(suite_of(dict(program.__dict__)))
+failed = [[name_of(test), text] for test, text in result.failures + result.errors]
+failed += [[name_of(test), "succeeded, though a failure was expected"] for test in result.unexpectedSuccesses]
+with open(outcome, "w") as file:
+    json.dump({{"count": result.testsRun, "failed": failed}}, file)
+raise SystemExit(bool(failed))
 """
 
 
@@ -56,8 +72,14 @@ class TestOutcome:
 
 
 def with_tests(code: str, tests: str) -> Program:
-    """Returns the program that runs the code, then the tests: unittest cases, functions `test…` or bare assertions."""
-    return Program(code if not tests.strip() else f"{code}\n{_BRIDGE}\n{tests}\n{_TAIL}")
+    """Returns the program that runs the code, then the tests: unittest cases, functions `test…` or bare assertions.
+
+    Raises `InvalidInput` for code or tests that are none. See `read_outcome`.
+    """
+    whole = Program(f"{code}\n{tests}" if tests.strip() else code)
+    if not tests.strip():
+        return whole
+    return Program(_HARNESS.format(code=code, tests=tests), stdin=f"test-outcome-{secrets.token_hex(16)}.json\n")
 
 
 def tests_in(task: str, code: str) -> str:
@@ -83,10 +105,12 @@ def _last_name(base: ast.expr) -> str:
     return base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
 
 
-def read_outcome(execution: Execution) -> TestOutcome | None:
-    """Returns what the tests said; None when the run did not come to its end."""
-    for file in execution.files:
-        if file.name == OUTCOME_FILE and file.text:
-            outcome = json.loads(file.text)
-            return TestOutcome(outcome["count"], tuple((name, text) for name, text in outcome["failed"]))
-    return None
+def read_outcome(execution: Execution, program: Program) -> TestOutcome | None:
+    """Returns what the tests of the program said; None when the run did not come to its end."""
+    name = program.stdin.strip()
+    text = next((file.text for file in execution.files if file.name == name), None)
+    try:
+        outcome = json.loads(text or "")
+        return TestOutcome(int(outcome["count"]), tuple((str(test), str(said)) for test, said in outcome["failed"]))
+    except (ValueError, KeyError, TypeError):
+        return None  # it was killed while it wrote, or wrote something of its own

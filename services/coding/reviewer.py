@@ -12,6 +12,7 @@ from services.coding.harness import read_outcome, tests_in, with_tests
 from services.coding.lint import lint
 from services.coding.opinion import ask_opinion
 from services.coding.sandbox.execution import Execution
+from services.coding.sandbox.program import Program
 from services.coding.sandbox.sandbox import Sandbox
 from services.coding.verdict import Finding, Severity, Verdict
 from shared.call_context import CallContext
@@ -67,7 +68,7 @@ class Reviewer:
         execution = await self._sandbox.run(program, self._sandbox.limits.within(call.remaining_s()))
         examples = checks_in(task, code)
         trials: tuple[Trial, ...] = ()
-        faults = _faults(execution, bool(case.tests)) or missing_function(task, code)
+        faults = _faults(execution, program, bool(case.tests)) or missing_function(task, code)
         if not faults:
             trials = await self._try(case, examples)
             faults = tuple(_unlike(trial) for trial in trials if not trial.holds)
@@ -99,8 +100,8 @@ class Reviewer:
         return Review(verdict, execution, usage)
 
 
-def _faults(execution: Execution, has_tests: bool) -> tuple[Finding, ...]:
-    outcome = read_outcome(execution) if has_tests else None
+def _faults(execution: Execution, program: Program, has_tests: bool) -> tuple[Finding, ...]:
+    outcome = read_outcome(execution, program) if has_tests else None
     if outcome and outcome.failed:
         return tuple(
             Finding(Severity.BLOCKER, f"The test {name} fails.", text[-MAX_EVIDENCE_CHARS:])

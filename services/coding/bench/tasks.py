@@ -36,6 +36,7 @@ async def is_solved(sandbox: Sandbox, task: Task, code: str) -> bool:
     """Whether the code runs and passes the task's tests."""
     if not code.strip():
         return False
-    execution = await sandbox.run(with_tests(code, task.tests))
-    outcome = read_outcome(execution)
+    program = with_tests(code, task.tests)
+    execution = await sandbox.run(program)
+    outcome = read_outcome(execution, program)
     return execution.is_success and outcome is not None and outcome.count > 0 and not outcome.failed

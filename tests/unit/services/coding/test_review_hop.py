@@ -96,7 +96,7 @@ async def test_tests_of_the_context_are_run(sandbox: Sandbox) -> None:
     outputs, _ = await review(sandbox, program(DOUBLE), tests)
     (finding,) = verdict_of(outputs)["findings"]
     assert finding["message"] == "The test test_zero fails." and "AssertionError" in finding["evidence"]
-    assert str(sandbox) not in finding["evidence"] and 'File "main.py"' in finding["evidence"]
+    assert str(sandbox) not in finding["evidence"] and 'File "tests.py"' in finding["evidence"]
 
 
 async def test_nonsense_of_the_model_twice_is_no_approval_and_says_why(sandbox: Sandbox) -> None:

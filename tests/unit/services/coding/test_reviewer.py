@@ -76,7 +76,8 @@ async def test_code_that_runs_passes_and_pleases_is_approved(sandbox: Sandbox, t
         (DOUBLE, "import unittest\nclass T(unittest.TestCase):\n    def test(self): 1/0", "fails"),
         (DOUBLE, "import pytest", "did not run"),
         (DOUBLE, "def test_double(:", "did not run"),
-        (DOUBLE + "raise SystemExit", "def test_double(): assert False", "ended before its tests"),
+        (DOUBLE + "raise SystemExit", "def test_double(): assert False", "test_double"),
+        (DOUBLE + "raise SystemExit(3)", "def test_double(): pass", "did not run: exit code 3"),
         (DOUBLE + "import os; os._exit(0)", "def test_double(): assert False", "ended before its tests"),
     ],
 )

@@ -25,7 +25,7 @@ async def test_the_reference_passes_and_a_program_that_does_nothing_does_not(tas
     assert not await is_solved(sandbox, task, "print('done')")
 
 
-@pytest.mark.parametrize("code", ["", "def f(:", "raise SystemExit(0)"])
+@pytest.mark.parametrize("code", ["", "def f(:", "raise SystemExit(1)", "import os\nos._exit(0)"])
 async def test_what_does_not_come_to_its_tests_solves_nothing(code: str, sandbox: Sandbox) -> None:
     assert not await is_solved(sandbox, Task("x", "x", "def test_x(): pass"), code)
 
