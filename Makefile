@@ -68,7 +68,7 @@ proto-check: install ## lint the contracts, look for breaking changes, and see t
 ui-build: $(UI_BUILT) ## build the dashboard, if anything of it has changed
 
 $(UI_READY): $(UI)/package.json $(UI)/package-lock.json
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || { echo 'The dashboard needs Node.js 20 or newer.'; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo 'The dashboard needs Node.js 20 or newer.'; exit 1; }
 	cd $(UI) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
