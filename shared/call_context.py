@@ -28,6 +28,15 @@ class EffectKeys:
         return f"{self._base}/{kind}/{self._counts[kind] - 1}"
 
 
+def spent_hops() -> LimitExceeded:
+    """What is refused to whoever has no hop left."""
+    return LimitExceeded(
+        "The hops that the caller gave are spent.",
+        remedy="Answer with what there is, or ask the caller for a run with more hops.",
+        limit="remaining_hops",
+    )
+
+
 class Budget:
     """What a served call may still cause: one counter for all that is done on its behalf. None is without bound."""
 
@@ -42,11 +51,7 @@ class Budget:
         if self.remaining_hops is None:
             return
         if self.remaining_hops == 0:
-            raise LimitExceeded(
-                "The hops that the caller gave are spent.",
-                remedy="Answer with what there is, or ask the caller for a run with more hops.",
-                limit="remaining_hops",
-            )
+            raise spent_hops()
         self.remaining_hops -= 1
 
 

@@ -428,7 +428,8 @@ def _count(run: agent_v1.Run, state: RunState) -> None:
 
 
 def _initial(run: agent_v1.Run, workflow: Workflow) -> RunState:
-    return initial_state(run.query, effort_name(run.effort), workflow.max_hops, workflow.max_cycles)
+    granted = min(run.remaining_hops, workflow.max_hops)  # none was used before the first checkpoint
+    return initial_state(run.query, effort_name(run.effort), granted, workflow.max_cycles)
 
 
 def _checkpoint_id(snapshot: StateSnapshot) -> str:

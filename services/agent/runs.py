@@ -15,12 +15,12 @@ from services.agent.lost_commits import MissingCommits
 from services.agent.recovery import Recovery
 from services.agent.run_driver import Cause, RunDriver
 from services.agent.run_events import RunEvents
-from services.agent.run_request import RunRequest, check_request
+from services.agent.run_request import RunRequest, check_request, granted_hops
 from services.agent.run_retention import Pruned, RunRetention
 from services.agent.run_rows import LIVE, WAITING, is_finished, is_live
 from services.agent.run_store import RunFilter, RunStore
 from services.agent.settings import AgentSettings
-from services.agent.state_edit import checked_updates
+from services.agent.state_edit import checked_updates, within
 from services.agent.threads.turns import Turns
 from services.agent.threads.view import thread_to_proto
 from services.agent.workflows.catalogue import Catalogue
@@ -89,7 +89,8 @@ class Runs:
     async def start(self, request: RunRequest, correlation_id: str) -> tuple[agent_v1.Run, bool]:
         """Store a run and set it going; the flag says that the request id was known.
 
-        When the settings say so, it waits for its turn on the thread as long as the caller does. Raises
+        When the settings say so, it waits for its turn on the thread as long as the caller does. A caller that has a
+        budget of hops cannot give the run more than it has. Raises
         `InvalidInput`, `UnknownWorkflow`, `NotFound` (thread), `ThreadBusy`, `LimitExceeded`, `Draining`,
         `StorageUnavailable`, or `AlreadyExists` (the request id belongs to another request). Nothing is stored then.
         """
@@ -149,7 +150,7 @@ class Runs:
             request_id=request.request_id,
             correlation_id=correlation_id,
             trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
-            remaining_hops=workflow.max_hops,
+            remaining_hops=granted_hops(workflow.max_hops),
             max_cycles=workflow.max_cycles,
             graph_digest=workflow.shape.digest,
         )
@@ -278,6 +279,8 @@ class Runs:
             raise AlreadyExists(f"Request id {request_id!r} belongs to another request.", run_id=known.run_id)
         if known:
             return known
+        if run.remaining_hops < self._driver.workflow_of(source).max_hops:
+            checked = within(run.remaining_hops, present, checked)
         await self._plant(run, found, checked)
         made_ns = int(datetime.fromisoformat(found.checkpoint["ts"]).timestamp() * 1e9)
         await self._store.copy_messages(run_id, run.run_id, present.get("hops", ()), made_ns)

@@ -6,8 +6,8 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from services.agent.run_request import MAX_QUERY_BYTES
-from services.agent.state import RunState, used_hops
-from shared.errors import Forbidden, InvalidInput
+from services.agent.state import RunState, remaining_hops, used_hops
+from shared.errors import Forbidden, InvalidInput, LimitExceeded
 from shared.query_text import check_query
 
 EDITABLE = ("query", "effort", "remaining_hops", "decision", "conversation")
@@ -54,3 +54,20 @@ def budget(present: RunState, remaining: Any, max_hops: int) -> int:
     if not 0 <= remaining <= max_hops:
         raise InvalidInput(f"remaining_hops must be 0 to {max_hops}.", field="remaining_hops", limit=max_hops)
     return used_hops(present) + int(remaining)
+
+
+def within(granted: int, present: RunState, updates: RunState | None) -> RunState | None:
+    """The updates of a present state with which no more hops remain than are granted.
+
+    Raises `LimitExceeded` for a state of before the first step, whose hops are not counted yet.
+    """
+    state = cast(RunState, {**present, **(updates or {})})
+    if "max_hops" not in state:
+        raise LimitExceeded(
+            f"The caller has {granted} hops, and the run's are not counted yet at this checkpoint.",
+            remedy="Fork from a later checkpoint, or start a run.",
+            limit="remaining_hops",
+        )
+    if remaining_hops(state) <= granted:
+        return updates
+    return cast(RunState, {**(updates or {}), "max_hops": used_hops(state) + granted})

@@ -27,6 +27,7 @@ from shared.errors import (
     WrongState,
 )
 from shared.pb import agent_v1, common_v1
+from shared.rpc.interceptors.budget import HOPS_KEY
 from shared.rpc.status import peer_errors
 from tests.fakes.agent_mesh import Mesh, mesh
 
@@ -468,3 +469,59 @@ async def test_an_answer_that_was_stored_as_the_process_died_is_acted_on(tmp_pat
     async with mesh(tmp_path, owner="agent-2") as made:
         ended = (await made.watch(run.run_id))[-1].state_changed.run
     assert (ended.state, ended.answer) == (State.STATE_SUCCEEDED, "It is sorted.")
+
+
+async def test_a_service_gives_the_run_that_it_starts_no_more_hops_than_it_has_itself(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        made.service.failure = Forbidden("Never.")
+        made.model.decisions = [{"reason": "again", "next": "coding"}] * 9
+        request = agent_v1.StartRunRequest(query="sort it")
+        run = (await made.stub.StartRun(request, timeout=10, metadata=((HOPS_KEY, "1"),))).run
+        assert run.remaining_hops == 1
+        await made.watch(run.run_id)
+        ended = await made.runs.get(run.run_id)
+        assert (ended.state, ended.hop_count, ended.remaining_hops) == (State.STATE_SUCCEEDED, 1, 0)
+        assert (await made.stub.StartRun(request, timeout=10, metadata=((HOPS_KEY, "9"),))).run.remaining_hops == 3
+
+
+async def test_a_service_whose_hops_are_spent_starts_no_run(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        with pytest.raises(LimitExceeded, match="spent"), peer_errors("agent"):
+            await made.stub.StartRun(agent_v1.StartRunRequest(query="sort it"), timeout=10, metadata=((HOPS_KEY, "0"),))
+        assert not (await made.stub.ListRuns(agent_v1.ListRunsRequest())).runs
+
+
+async def test_a_run_that_goes_on_after_a_crash_keeps_the_hops_that_it_was_given(tmp_path: Path) -> None:
+    async with mesh(tmp_path, dies=True, hangs=True, is_idempotent=True) as made:
+        request = agent_v1.StartRunRequest(query="sort it", effort=LOW)
+        run = (await made.stub.StartRun(request, timeout=10, metadata=((HOPS_KEY, "2"),))).run
+        await until_calls(made, 1)
+    async with mesh(tmp_path, owner="agent-2", is_idempotent=True) as made:
+        ended = (await made.watch(run.run_id))[-1].state_changed.run
+    assert (ended.state, ended.hop_count + ended.remaining_hops) == (State.STATE_SUCCEEDED, 2)
+
+
+async def test_a_service_that_forks_a_run_gives_the_fork_no_more_hops_than_it_has_itself(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        made.service.failure = Forbidden("Never.")
+        made.model.decisions = [{"reason": "again", "next": "coding"}] * 3
+        run = await made.finish()
+        *steps, before_any = [item async for item, _ in made.runs.checkpoints(run.run_id)]
+        for checkpoint in steps:
+            made.model.decisions = [{"reason": "again", "next": "coding"}] * 3
+            begun = await fork_with(made, run, checkpoint, hops=1)
+            ended = (await made.watch(begun.run_id))[-1].state_changed.run
+            inherited = len(checkpoint.values["hops"])
+            assert (ended.state, ended.hop_count) == (State.STATE_SUCCEEDED, min(inherited + 1, 3)), checkpoint.next
+        with pytest.raises(LimitExceeded, match="not counted yet"):
+            await fork_with(made, run, before_any, hops=1)
+        with pytest.raises(LimitExceeded, match="spent"):
+            await fork_with(made, run, steps[-1], hops=0)
+
+
+async def fork_with(made: Mesh, run: agent_v1.Run, checkpoint: Any, hops: int) -> agent_v1.Run:
+    """Fork as a service does that has so many hops left."""
+    checkpoint_id = checkpoint.config["configurable"]["checkpoint_id"]
+    request = agent_v1.ForkRunRequest(run_id=run.run_id, checkpoint_id=checkpoint_id)
+    with peer_errors("agent"):
+        return (await made.stub.ForkRun(request, timeout=10, metadata=((HOPS_KEY, str(hops)),))).run
