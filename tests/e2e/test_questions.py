@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from shared.models.manifest import load_manifest
 from shared.models.store import ModelStore
 from shared.settings import Settings
 from tests.mesh import Mesh, prepared_mesh
+from tests.ui.dashboard import dashboard
 
 pytestmark = pytest.mark.timeout(900)
+PATIENCE_MS = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +60,15 @@ def test_numbers_and_dates_come_from_tools(mesh: Mesh) -> None:
     assert "409.5" in answer["answer"]
     assert "Friday" in answer["answer"]
     assert {hop["capability"] for hop in answer["hops"]} == {"tools"}
+
+
+def test_the_dashboard_shows_how_the_real_model_comes_to_its_answer(mesh: Mesh) -> None:
+    with dashboard(mesh) as board, board.page() as page:
+        page.goto("/ask")
+        page.get_by_role("textbox", name="Question").fill("what is 17.5 % of 2,340")
+        page.get_by_role("button", name="Ask", exact=True).click()
+        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=PATIENCE_MS)
+        answer = page.get_by_role("region", name="Answer")
+        expect(answer).to_contain_text("409.5")
+        page.get_by_role("link", name="Open the run").click()
+        expect(page.get_by_text("tool.call").first).to_be_visible(timeout=PATIENCE_MS)

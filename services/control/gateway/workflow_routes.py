@@ -10,6 +10,18 @@ from services.control.gateway.view import ContractView, RequestBody, View
 from shared.pb import agent_v1
 
 
+class WorkflowProblemView(ContractView):
+    """What is wrong with a workflow document."""
+
+    contract = agent_v1.WorkflowProblem
+    line: int
+    """From 1; 0 when the problem has no place."""
+    column: int
+    path: str
+    """Dotted path in the document, such as `steps.review.max_cycles`."""
+    message: str
+
+
 class WorkflowView(ContractView):
     """A workflow that a run can use."""
 
@@ -26,6 +38,10 @@ class WorkflowView(ContractView):
     graph_digest: str
     origin: str
     """`shipped`, `user` or `python`."""
+    problems: list[WorkflowProblemView]
+    """Why it cannot be used; empty when it can."""
+    file_name: str
+    """Where its document is; empty for a graph defined in Python."""
 
 
 class WorkflowList(View):
@@ -33,18 +49,6 @@ class WorkflowList(View):
 
     workflows: list[WorkflowView]
     next_page_token: str
-
-
-class WorkflowProblemView(ContractView):
-    """What is wrong with a workflow document."""
-
-    contract = agent_v1.WorkflowProblem
-    line: int
-    """From 1; 0 when the problem has no place."""
-    column: int
-    path: str
-    """Dotted path in the document, such as `steps.review.max_cycles`."""
-    message: str
 
 
 class WorkflowDocument(RequestBody):

@@ -3170,6 +3170,11 @@ export interface components {
              * @description The document it was compiled from; empty for a graph defined in Python.
              */
             document: string;
+            /**
+             * File Name
+             * @description Where its document is; empty for a graph defined in Python.
+             */
+            file_name: string;
             /** Graph Digest */
             graph_digest: string;
             /**
@@ -3186,6 +3191,11 @@ export interface components {
              * @description `shipped`, `user` or `python`.
              */
             origin: string;
+            /**
+             * Problems
+             * @description Why it cannot be used; empty when it can.
+             */
+            problems: components["schemas"]["WorkflowProblemView"][];
         };
     };
     responses: never;

@@ -34,7 +34,7 @@ export function AskForm({ threadId, onAsked }: AskFormProps) {
   const workflows = useQuery({
     queryKey: keys.workflows,
     queryFn: ({ signal }) => get("/api/workflows", { signal }),
-    select: (found) => found.workflows.map((each) => each.name),
+    select: (found) => found.workflows.filter((each) => each.problems.length === 0).map((each) => each.name),
   });
   const start = useMutation({
     mutationFn: (body: RunStart) => post("/api/runs", { body }),
