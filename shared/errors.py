@@ -7,6 +7,7 @@
     ├── NotFound
     ├── AlreadyExists
     ├── WrongState              the thing's state does not permit this
+    │   ├── ApprovalRequired
     │   ├── GraphChanged
     │   ├── IdempotencyMismatch
     │   ├── ModelMissing
@@ -88,6 +89,9 @@ class AlreadyExists(WaystationError): ...
 
 
 class WrongState(WaystationError): ...
+
+
+class ApprovalRequired(WrongState): ...
 
 
 class GraphChanged(WrongState): ...
@@ -190,6 +194,7 @@ TABLE = (
     ErrorRow(NotFound, "NOT_FOUND", "NOT_FOUND"),
     ErrorRow(AlreadyExists, "ALREADY_EXISTS", "ALREADY_EXISTS"),
     ErrorRow(WrongState, "WRONG_STATE", "FAILED_PRECONDITION"),
+    ErrorRow(ApprovalRequired, "APPROVAL_REQUIRED", "FAILED_PRECONDITION"),
     ErrorRow(GraphChanged, "GRAPH_CHANGED", "FAILED_PRECONDITION"),
     ErrorRow(IdempotencyMismatch, "IDEMPOTENCY_MISMATCH", "FAILED_PRECONDITION"),
     ErrorRow(ModelMissing, "MODEL_MISSING", "FAILED_PRECONDITION"),

@@ -13,7 +13,9 @@ MAX_TASK_CHARS = 500
 """Of the task, what the question shows."""
 RISKS = ("risk:low", "risk:high")
 """Every call, and those that cannot be repeated without harm (services that are not idempotent)."""
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+TOOL = "tool:"
+"""Begins the name of a single tool."""
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}|tool:[\w.-]{1,64}", re.ASCII)
 
 _DECISIONS = {"enum": [APPROVE, DENY]}
 SCHEMA: dict[str, Any] = {
@@ -32,7 +34,7 @@ SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Approvals:
-    """The policy: names of capabilities and roles, and levels of risk."""
+    """The policy: names of capabilities, roles and tools, and levels of risk."""
 
     names: Collection[str] = ()
 
@@ -41,18 +43,30 @@ class Approvals:
         asked = set(self.names)
         return bool(asked & {capability, role, "risk:low"}) or ("risk:high" in asked and not is_idempotent)
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools whose calls somebody must approve, whoever has them."""
+        return tuple(sorted(name.removeprefix(TOOL) for name in self.names if name.startswith(TOOL)))
+
 
 def check_names(names: Collection[str]) -> None:
     """Raise `ValueError` for what names no capability, role or risk."""
     for name in names:
         if name not in RISKS and not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a capability or role, and none of {', '.join(RISKS)}")
+            raise ValueError(
+                f"{name!r} is no name of a capability, role or tool (tool:…), and none of {', '.join(RISKS)}"
+            )
 
 
 def question(capability: str, role: str, task: str) -> str:
     """What is asked before a call."""
     acting = f" as {role}" if role and role != capability else ""
     return f"May {capability} be called{acting}? Its task: {task[:MAX_TASK_CHARS]}"
+
+
+def tool_question(capability: str, tool: str, arguments: str) -> str:
+    """What is asked before a tool call."""
+    return f"May {capability} call the tool {tool}? Its arguments: {arguments}"
 
 
 def denial(answer: Any) -> Forbidden | None:

@@ -28,17 +28,21 @@ from shared.capability import (
     Usage,
 )
 from shared.capability.wire import output_to_proto
-from shared.errors import IdempotencyMismatch, InDoubt, PeerProtocol, WaystationError
+from shared.errors import ApprovalRequired, IdempotencyMismatch, InDoubt, PeerProtocol, WaystationError
 from shared.pb import agent_v1, common_v1
 from shared.telemetry import attributes
 from shared.telemetry.content import record_hop
+
+MAX_APPROVED = 16
+"""Tool calls of one hop that somebody is asked about."""
 
 
 class HopCall:
     """Makes one call, tells what happens, and keeps what it came to."""
 
     def __init__(self, ports: Ports, run_context: RunContext, capability: str, task: HopTask) -> None:
-        self._ports, self._run_context, self._capability, self._task = ports, run_context, capability, task
+        self._ports, self._run_context, self._capability = ports, run_context, capability
+        self._task = dataclasses.replace(task, guarded_tools=ports.approvals.tools)
         self._texts: list[str] = []
         self._result: Result | None = None
         self._artifacts: list[Artifact] = []
@@ -55,8 +59,9 @@ class HopCall:
     async def run(self) -> Hop:
         """Call, and return the hop; one that fails is a hop too.
 
-        Raises `InDoubt` when the effect may have happened and nobody knows, and `IdempotencyMismatch` when an earlier
-        attempt under the same key asked for something else.
+        Raises `InDoubt` when the effect may have happened and nobody knows, `IdempotencyMismatch` when an earlier
+        attempt under the same key asked for something else, and `ApprovalRequired` when the service wants to call a
+        tool that somebody must approve.
         """
         started, error = time.perf_counter(), None
         with run_span(attributes.SPAN_HOP, self._run_context, self._told(), trace.SpanKind.CLIENT) as span:
@@ -67,6 +72,8 @@ class HopCall:
                 span.set_attribute(attributes.ERROR_REASON, doubt.reason)
                 raise
             except WaystationError as failure:
+                if isinstance(failure, ApprovalRequired) and self._can_be_approved(failure):
+                    raise
                 error = failure
                 span.set_attribute(attributes.ERROR_REASON, failure.reason)
                 span.set_status(trace.StatusCode.ERROR, failure.message)
@@ -83,6 +90,12 @@ class HopCall:
             )
         self._emit_end(hop, error, time.perf_counter() - started)
         return hop
+
+    def _can_be_approved(self, wanted: ApprovalRequired) -> bool:
+        """Whether an approval can help: it is for a tool that we guard, and for a call that has none yet."""
+        approved = self._task.approved_tool_calls
+        is_new = bool(digest := wanted.metadata.get("digest")) and digest not in approved
+        return is_new and wanted.metadata.get("tool") in self._task.guarded_tools and len(approved) < MAX_APPROVED
 
     def _told(self) -> dict[str, AttributeValue]:
         """The hop is its call's client span, too: one span has less to go wrong than two."""
@@ -163,6 +176,8 @@ class HopCall:
                 self._texts.append(output.text)
                 self._ports.events.emit_text(self._run_context.run_id, output.text, "hop", index)
             case ToolCall():
+                if output.name in self._task.guarded_tools and not self._task.approved_tool_calls:
+                    raise PeerProtocol(f"{self._capability} called {output.name}, which nobody approved.")
                 call = output_to_proto(output).tool_call
                 self._emit(
                     agent_v1.ToolCalled(

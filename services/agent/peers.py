@@ -168,6 +168,8 @@ def _request(task: HopTask, run_context: RunContext) -> capability_v1.InvokeRequ
         context=[artifact_to_proto(item) for item in task.context],
         budget=common_v1.Budget(remaining_hops=task.remaining_hops),
         effort=EFFORTS[task.effort],
+        guarded_tools=task.guarded_tools,
+        approved_tool_calls=task.approved_tool_calls,
     )
 
 

@@ -93,6 +93,10 @@ class HopTask:
     """Whether an earlier attempt may have made this call already."""
     repeats_in_doubt: bool = False
     """Whether somebody decided that an attempt in doubt is made again."""
+    guarded_tools: tuple[str, ...] = ()
+    """Tools that the service must not call unapproved."""
+    approved_tool_calls: tuple[str, ...] = ()
+    """Digests of the calls of guarded tools that somebody approved."""
 
 
 class Mail(Protocol):

@@ -53,8 +53,8 @@ class AgentSettings(Settings):
     drain_timeout_s: float = Field(default=10, ge=0)
     """How long a stopping agent waits for its runs to reach a step boundary."""
     approvals: tuple[str, ...] = ()
-    """Calls that somebody must approve first: names of capabilities and roles, `risk:high` for services that are not
-    idempotent, `risk:low` for every call."""
+    """Calls that somebody must approve first: names of capabilities and roles, `tool:NAME` for a tool, `risk:high` for
+    services that are not idempotent, `risk:low` for every call."""
     retention_days: float = Field(default=90, gt=0)
     """Finished runs older than this are deleted."""
     retention_runs: int = Field(default=20_000, ge=0)

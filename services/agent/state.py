@@ -71,7 +71,7 @@ class Hop(TypedDict):
 
 
 class Doubt(TypedDict):
-    """A call that may have had its effect, and nobody knows."""
+    """A call that somebody must decide about: it may have had its effect, or wants to call a guarded tool."""
 
     index: int
     step: str
@@ -80,6 +80,10 @@ class Doubt(TypedDict):
     key: str
     """The idempotency key to repeat it under."""
     message: str
+    approved: NotRequired[list[str]]
+    """Digests of the tool calls that somebody has approved."""
+    wanted: NotRequired[str]
+    """The digest of the tool call that waits for its approval; there is none when an effect is in doubt."""
 
 
 class Turn(TypedDict):

@@ -67,6 +67,10 @@ class Invocation:
     tenant: str = "default"
     idempotency_key: str = ""
     hop_index: int = 0
+    guarded_tools: tuple[str, ...] = ()
+    """Tools that the SDK lets nobody call unapproved: see `shared.capability.guarded_tools`."""
+    approved_tool_calls: tuple[str, ...] = ()
+    """Digests of the calls of them that somebody approved."""
 
 
 class Capability(Protocol):

@@ -7,7 +7,8 @@ from typing import Any, cast
 import grpc
 
 from shared.call_context import CallContext, current_call
-from shared.capability.outputs import Commit, Result
+from shared.capability.guarded_tools import check_approved
+from shared.capability.outputs import Commit, Result, ToolCall
 from shared.capability.service import Capability
 from shared.capability.wire import descriptor_to_proto, invocation_from_proto, output_to_proto, result_to_proto
 from shared.errors import InternalError, InvalidInput
@@ -51,12 +52,15 @@ class CapabilityServicer(capability_v1.CapabilityServiceServicer):
 
     async def _respond(self, request: capability_v1.InvokeRequest) -> AsyncIterator[capability_v1.InvokeResponse]:
         call = current_call() or CallContext()
-        outputs = self._capability.invoke(invocation_from_proto(request), call)
+        invocation = invocation_from_proto(request)
+        outputs = self._capability.invoke(invocation, call)
         has_ended = False
         async with aclosing(cast(Any, outputs)):
             async for output in outputs:
                 if has_ended:
                     raise InternalError(f"{self._capability.descriptor.name} yielded something after its result.")
+                if isinstance(output, ToolCall):
+                    check_approved(output, invocation)
                 has_ended = isinstance(output, Result | Commit)
                 yield await self._commit(output, call) if isinstance(output, Commit) else output_to_proto(output)
         if not has_ended:

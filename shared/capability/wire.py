@@ -131,6 +131,8 @@ def invocation_from_proto(request: capability_v1.InvokeRequest) -> Invocation:
         tenant=request.ids.tenant or "default",
         idempotency_key=request.ids.idempotency_key,
         hop_index=request.ids.hop_index,
+        guarded_tools=tuple(request.guarded_tools),
+        approved_tool_calls=tuple(request.approved_tool_calls),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from services.agent.guardian import audit
 from services.agent.guardian.audit import Order
 from services.agent.nodes.settle_doubt import REPEAT
 from services.agent.settings import AgentSettings
+from shared.call_context import CallContext
+from shared.capability import Invocation, Output, Result, ToolCall, ToolResult
 from shared.capability.wire import json_value
-from shared.errors import InvalidInput, WaystationError, WrongState
+from shared.errors import ApprovalRequired, InvalidInput, WaystationError, WrongState
 from shared.pb import agent_v1, common_v1
 from shared.rpc.status import peer_errors
-from tests.fakes.agent_mesh import Mesh, mesh
+from tests.fakes.agent_mesh import FakeService, Mesh, mesh
 
 LOW, HIGH = common_v1.EFFORT_LOW, common_v1.EFFORT_HIGH
 State = agent_v1.Run
@@ -139,7 +142,121 @@ async def test_what_is_not_named_is_called_without_asking(tmp_path: Path) -> Non
         assert (await made.finish(effort=LOW)).state == State.STATE_SUCCEEDED
 
 
-@pytest.mark.parametrize("names", ["Coding!", "risk:extreme", "coding,x y", json.dumps(["coding"])])
+class ToolUser(FakeService):
+    """Looks something up, then fetches, as a model would choose it anew each time."""
+
+    def __init__(self, *urls: str) -> None:
+        super().__init__()
+        self.urls, self.fetched = list(urls), list[str]()
+
+    async def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
+        self.calls.append(invocation)
+        yield ToolCall("1", "look_up", {"word": "sort"})
+        url = self.urls.pop(0) if len(self.urls) > 1 else self.urls[0]
+        yield ToolCall("2", "fetch_url", {"url": url})
+        self.fetched.append(url)
+        await self.hang.wait()
+        yield ToolResult("2", "fetch_url", "a page")
+        yield Result("It is sorted.")
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+async def test_a_guarded_tool_waits_for_its_approval(tmp_path: Path, is_idempotent: bool) -> None:
+    service = ToolUser("https://example.org")
+    async with mesh(tmp_path, approvals="tool:fetch_url", service=service, is_idempotent=is_idempotent) as made:
+        run = await asked(made, effort=LOW)
+        [question] = run.questions
+        assert (question.asked_by, question.text) == (
+            "policy",
+            'May coding call the tool fetch_url? Its arguments: {"url":"https://example.org"}',
+        )
+        assert service.fetched == []
+        await answer(made, run.run_id, question.question_id, APPROVE)
+        made.seen = await made.watch(run.run_id)
+    assert service.fetched == ["https://example.org"]
+    assert made.seen[-1].state_changed.run.answer == "It is sorted."
+    assert [item.outcome for item in made.payloads("hop_ended")] == ["answered"]
+    assert [item.name for item in made.payloads("tool_called")].count("fetch_url") == 1
+
+
+async def test_a_denied_tool_call_is_a_failed_hop(tmp_path: Path) -> None:
+    service = ToolUser("https://example.org")
+    async with mesh(tmp_path, approvals="tool:fetch_url", service=service) as made:
+        run = await asked(made, effort=LOW)
+        decided = {"decision": DENY, "comment": "not that page"}
+        await answer(made, run.run_id, run.questions[0].question_id, decided)
+        made.seen = await made.watch(run.run_id)
+    [hop] = made.payloads("hop_ended")
+    assert hop.error.reason == common_v1.ERROR_REASON_FORBIDDEN
+    assert (service.fetched, hop.error.message) == ([], "The call was denied: not that page")
+
+
+async def test_other_arguments_are_asked_about_anew(tmp_path: Path) -> None:
+    service = ToolUser("https://one.example", "https://two.example")
+    async with mesh(tmp_path, approvals="tool:fetch_url", service=service) as made:
+        run = await asked(made, effort=LOW)
+        first = run.questions[0].question_id
+        await answer(made, run.run_id, first, APPROVE)
+        async with asyncio.timeout(60):
+            while not (run := await made.runs.get(run.run_id)).questions or run.questions[0].question_id == first:
+                await asyncio.sleep(0.01)
+        assert "two.example" in run.questions[0].text
+        await answer(made, run.run_id, run.questions[0].question_id, APPROVE)
+        made.seen = await made.watch(run.run_id)
+    assert service.fetched == ["https://two.example"]
+    assert made.seen[-1].state_changed.run.state == State.STATE_SUCCEEDED
+
+
+async def test_an_approved_tool_call_that_a_death_left_in_doubt_is_asked_about(tmp_path: Path) -> None:
+    service = ToolUser("https://example.org")
+    policy: dict[str, Any] = {"approvals": "tool:fetch_url"}
+    async with mesh(tmp_path, dies=True, service=service, **policy) as made:
+        run = await asked(made, effort=LOW)
+    async with mesh(tmp_path, dies=True, owner="agent-2", service=service, hangs=True, **policy) as made:
+        await answer(made, run.run_id, run.questions[0].question_id, APPROVE)
+        async with asyncio.timeout(30):
+            while not service.fetched:
+                await asyncio.sleep(0.01)
+    service.hang.set()
+    async with mesh(tmp_path, owner="agent-3", service=service, **policy) as made:
+        made.seen = await made.watch(run.run_id)
+        for doubt in made.seen[-1].state_changed.run.questions:  # when the service has moved
+            await answer(made, run.run_id, doubt.question_id, REPEAT)
+            made.seen = await made.watch(run.run_id)
+    assert made.seen[-1].state_changed.run.state == State.STATE_SUCCEEDED
+    assert [item.question.asked_by for item in made.payloads("question_asked")].count("policy") == 1
+
+
+class Insistent(FakeService):
+    """Asks for what nobody guards, or for the same again."""
+
+    def __init__(self, tool: str) -> None:
+        super().__init__()
+        self.tool = tool
+
+    async def invoke(self, invocation: Invocation, call: CallContext) -> AsyncIterator[Output]:
+        self.calls.append(invocation)
+        raise ApprovalRequired("Please.", tool=self.tool, arguments="{}", digest="d1")
+        yield
+
+
+@pytest.mark.parametrize(("tool", "questions"), [("fetch_url", 1), ("other", 0)])
+async def test_a_service_that_asks_again_or_for_what_is_not_guarded_has_failed(
+    tmp_path: Path, tool: str, questions: int
+) -> None:
+    async with mesh(tmp_path, approvals="tool:fetch_url", service=Insistent(tool)) as made:
+        run = await made.start(effort=LOW)
+        made.seen = await made.watch(run.run_id)
+        for question in made.seen[-1].state_changed.run.questions:
+            await answer(made, run.run_id, question.question_id, APPROVE)
+            made.seen = await made.watch(run.run_id)
+    assert len(made.payloads("question_asked")) == questions
+    assert [item.error.reason for item in made.payloads("hop_ended")] == [common_v1.ERROR_REASON_APPROVAL_REQUIRED]
+
+
+@pytest.mark.parametrize(
+    "names", ["tool:", "tool:a b", "Coding!", "risk:extreme", "coding,x y", json.dumps(["coding"])]
+)
 def test_a_policy_that_names_nothing_stops_the_start(names: str) -> None:
     with pytest.raises(InvalidInput, match="WAYSTATION_AGENT_APPROVALS"):
         AgentSettings.load({"WAYSTATION_AGENT_APPROVALS": names})

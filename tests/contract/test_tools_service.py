@@ -18,7 +18,7 @@ from services.tools.loop import ToolLoop
 from services.tools.servicer import ToolsServicer
 from services.tools.toolbox import builtin_tools
 from shared.capability.servicer import CapabilityServicer
-from shared.errors import InvalidInput, ModelUnavailable, NotFound
+from shared.errors import ApprovalRequired, InvalidInput, ModelUnavailable, NotFound
 from shared.pb import capability_v1, tools_v1
 from shared.rpc.channel import open_channel
 from shared.rpc.server import RpcServer
@@ -119,6 +119,25 @@ async def test_a_task_streams_calls_results_and_the_answer(served: Served) -> No
     request = capability_v1.InvokeRequest(task="what day was 1999-12-31")
     kinds = [item.WhichOneof("output") async for item in served.capability.Invoke(request, timeout=10)]
     assert [kind for kind in kinds if kind != "usage"] == ["tool_call", "tool_result", "text_delta", "result"]
+
+
+async def test_a_guarded_tool_is_called_with_the_approved_arguments_only(served: Served) -> None:
+    call = json.dumps({"tool": "weekday", "arguments": {"date": "1999-12-31"}})
+    request = capability_v1.InvokeRequest(task="what day was 1999-12-31", guarded_tools=["weekday"])
+
+    async def kinds(*replies: str) -> list[str | None]:
+        served.model.replies += replies
+        with peer_errors("tools"):
+            return [item.WhichOneof("output") async for item in served.capability.Invoke(request, timeout=10)]
+
+    with pytest.raises(ApprovalRequired) as caught:
+        await kinds(call)
+    assert caught.value.metadata["arguments"] == '{"date":"1999-12-31"}'
+    request.approved_tool_calls.append("something else")
+    with pytest.raises(ApprovalRequired):
+        await kinds(call)
+    request.approved_tool_calls.append(caught.value.metadata["digest"])
+    assert "tool_result" in await kinds(call, '{"tool": "finish"}', "It was a Friday.")
 
 
 async def test_no_fitting_tool_is_an_outcome_on_the_wire(served: Served) -> None:

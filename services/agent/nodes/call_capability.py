@@ -1,11 +1,11 @@
 """The step that does a hop: one call to a capability service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langgraph.runtime import Runtime
 
-from services.agent.approvals import SCHEMA, denial, question
+from services.agent.approvals import SCHEMA, denial, question, tool_question
 from services.agent.guardian.routes import is_skipped
 from services.agent.hop_call import HopCall
 from services.agent.ports import HopTask, Node, Ports
@@ -15,11 +15,13 @@ from services.agent.threads.conversation import told
 from shared.call_context import current_call
 from shared.capability import Artifact
 from shared.capability.service import Effort
-from shared.errors import Cancelled, IdempotencyMismatch, InDoubt, WaystationError
+from shared.errors import ApprovalRequired, Cancelled, IdempotencyMismatch, InDoubt, WaystationError
 
 SKIPPED = "A guardian left this call out."
 SKIPPED_LATE = f"{SKIPPED} An earlier attempt had begun it, and its effect may have happened."
 CHANGED = "An earlier attempt of this hop asked {capability} for something else, and its effect may have happened."
+ANEW, APPROVED = "/anew", "/approved"
+"""Ends of the keys of calls that ask for something else than the attempt before: it was another task, or unapproved."""
 MAX_TURN_CHARS = 1_000
 """Of each side of an earlier turn, what a service is told."""
 
@@ -45,7 +47,7 @@ class CallStep:
 def call_capability(ports: Ports, step: CallStep) -> Node:
     """Build the node: it adds to `hops`.
 
-    A call that fails is a hop that failed. One that may have had its effect, and nobody knows, is put into `doubts`.
+    A call that fails is a hop that failed. One that somebody must decide about is put into `doubts`.
     """
 
     async def node(state: RunState, runtime: Runtime[RunContext]) -> RunState:
@@ -56,18 +58,26 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
         if refusal := _refusal(ports, state, step, capability, is_begun=bool(begun)):
             return RunState(hops=[HopCall(ports, run_context, capability, hop_task(state, step, "")).give_up(refusal)])
         task = hop_task(state, step, begun or effect_key(), may_have_run=bool(begun))
-        try:
-            hop = await HopCall(ports, run_context, capability, task).run()
-        except InDoubt as doubt:
-            return in_doubt(capability, task, doubt.message)
-        except IdempotencyMismatch:
-            anew = hop_task(state, step, key_anew(task.idempotency_key))
-            if not ports.directory.is_idempotent(capability):
-                return in_doubt(capability, anew, CHANGED.format(capability=capability))
-            hop = await HopCall(ports, run_context, capability, anew).run()
-        return RunState(hops=[hop])
+        return await attempt(ports, run_context, capability, task)
 
     return node
+
+
+async def attempt(ports: Ports, run_context: RunContext, capability: str, task: HopTask) -> RunState:
+    """Make the call; returns the update with its hop, or with what somebody must decide first."""
+    try:
+        return RunState(hops=[await HopCall(ports, run_context, capability, task).run()])
+    except InDoubt as in_doubt:
+        return RunState(doubts={task.step: _doubt(capability, task, in_doubt.message)})
+    except ApprovalRequired as wanted:
+        return RunState(doubts={task.step: _wish(capability, task, wanted)})
+    except IdempotencyMismatch:
+        anew = replace(task, idempotency_key=f"{task.idempotency_key}{ANEW}", may_have_run=False)
+        is_second = task.repeats_in_doubt or task.idempotency_key.endswith(ANEW)
+        if is_second or not ports.directory.is_idempotent(capability):
+            changed = CHANGED.format(capability=capability)
+            return RunState(doubts={task.step: _doubt(capability, anew, changed)})
+        return await attempt(ports, run_context, capability, anew)
 
 
 def _refusal(
@@ -108,8 +118,7 @@ def hop_task(
     )
 
 
-def in_doubt(capability: str, task: HopTask, message: str) -> RunState:
-    """The update of a call that may have had its effect."""
+def _doubt(capability: str, task: HopTask, message: str) -> Doubt:
     doubt = Doubt(
         index=task.hop_index,
         step=task.step,
@@ -118,7 +127,17 @@ def in_doubt(capability: str, task: HopTask, message: str) -> RunState:
         key=task.idempotency_key,
         message=message,
     )
-    return RunState(doubts={task.step: doubt})
+    if task.approved_tool_calls:
+        doubt["approved"] = list(task.approved_tool_calls)
+    return doubt
+
+
+def _wish(capability: str, task: HopTask, wanted: ApprovalRequired) -> Doubt:
+    facts = wanted.metadata
+    approved = replace(task, idempotency_key=f"{task.idempotency_key}{APPROVED}")
+    doubt = _doubt(capability, approved, tool_question(capability, facts["tool"], facts.get("arguments", "not told")))
+    doubt["wanted"] = facts["digest"]
+    return doubt
 
 
 def effect_key() -> str:
@@ -126,11 +145,6 @@ def effect_key() -> str:
     call_context = current_call()
     keys = call_context.effect_keys if call_context else None
     return keys.next("hop") if keys else ""
-
-
-def key_anew(key: str) -> str:
-    """The key of a call that asks for something else than the attempt whose key this is."""
-    return f"{key}/anew"
 
 
 def _context(state: RunState, end: int) -> tuple[Artifact, ...]:

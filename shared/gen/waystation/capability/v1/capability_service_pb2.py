@@ -29,7 +29,7 @@ from shared.gen.waystation.common.v1 import message_pb2 as waystation_dot_common
 from shared.gen.waystation.common.v1 import usage_pb2 as waystation_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1waystation/capability/v1/capability_service.proto\x12\x18waystation.capability.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a#waystation/common/v1/artifact.proto\x1a\x1ewaystation/common/v1/ids.proto\x1a\"waystation/common/v1/message.proto\x1a waystation/common/v1/usage.proto\"\x11\n\x0f\x44\x65scribeRequest\"L\n\x10\x44\x65scribeResponse\x12\x38\n\ndescriptor\x18\x01 \x01(\x0b\x32$.waystation.capability.v1.Descriptor\"\x95\x02\n\rInvokeRequest\x12*\n\x03ids\x18\x01 \x01(\x0b\x32\x1d.waystation.common.v1.CallIds\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12/\n\x05inbox\x18\x04 \x03(\x0b\x32 .waystation.common.v1.A2aMessage\x12/\n\x07\x63ontext\x18\x05 \x03(\x0b\x32\x1e.waystation.common.v1.Artifact\x12,\n\x06\x62udget\x18\x06 \x01(\x0b\x32\x1c.waystation.common.v1.Budget\x12,\n\x06\x65\x66\x66ort\x18\x07 \x01(\x0e\x32\x1c.waystation.common.v1.Effort\"\xca\x03\n\x0eInvokeResponse\x12\x39\n\ntext_delta\x18\x01 \x01(\x0b\x32#.waystation.capability.v1.TextDeltaH\x00\x12\x37\n\ttool_call\x18\x02 \x01(\x0b\x32\".waystation.capability.v1.ToolCallH\x00\x12;\n\x0btool_result\x18\x03 \x01(\x0b\x32$.waystation.capability.v1.ToolResultH\x00\x12\x33\n\x07message\x18\x04 \x01(\x0b\x32 .waystation.common.v1.A2aMessageH\x00\x12\x32\n\x08\x61rtifact\x18\x05 \x01(\x0b\x32\x1e.waystation.common.v1.ArtifactH\x00\x12\x32\n\x08\x63itation\x18\x06 \x01(\x0b\x32\x1e.waystation.common.v1.CitationH\x00\x12,\n\x05usage\x18\x07 \x01(\x0b\x32\x1b.waystation.common.v1.UsageH\x00\x12\x32\n\x06result\x18\x08 \x01(\x0b\x32 .waystation.capability.v1.ResultH\x00\x42\x08\n\x06output\"\x86\x01\n\nDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x65xamples\x18\x04 \x03(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\r\n\x05roles\x18\x06 \x03(\t\x12\x15\n\ris_idempotent\x18\x07 \x01(\x08\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"Z\n\x08ToolCall\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"S\n\nToolResult\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\"\xe5\x01\n\x06Result\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x39\n\x07outcome\x18\x02 \x01(\x0e\x32(.waystation.capability.v1.Result.Outcome\x12\x13\n\x0bis_replayed\x18\x03 \x01(\x08\"}\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ANSWERED\x10\x01\x12\x15\n\x11OUTCOME_NO_ANSWER\x10\x02\x12\x16\n\x12OUTCOME_INCOMPLETE\x10\x03\x12\x14\n\x10OUTCOME_DEGRADED\x10\x04\x32\xd5\x01\n\x11\x43\x61pabilityService\x12\x61\n\x08\x44\x65scribe\x12).waystation.capability.v1.DescribeRequest\x1a*.waystation.capability.v1.DescribeResponse\x12]\n\x06Invoke\x12\'.waystation.capability.v1.InvokeRequest\x1a(.waystation.capability.v1.InvokeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1waystation/capability/v1/capability_service.proto\x12\x18waystation.capability.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a#waystation/common/v1/artifact.proto\x1a\x1ewaystation/common/v1/ids.proto\x1a\"waystation/common/v1/message.proto\x1a waystation/common/v1/usage.proto\"\x11\n\x0f\x44\x65scribeRequest\"L\n\x10\x44\x65scribeResponse\x12\x38\n\ndescriptor\x18\x01 \x01(\x0b\x32$.waystation.capability.v1.Descriptor\"\xc9\x02\n\rInvokeRequest\x12*\n\x03ids\x18\x01 \x01(\x0b\x32\x1d.waystation.common.v1.CallIds\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12/\n\x05inbox\x18\x04 \x03(\x0b\x32 .waystation.common.v1.A2aMessage\x12/\n\x07\x63ontext\x18\x05 \x03(\x0b\x32\x1e.waystation.common.v1.Artifact\x12,\n\x06\x62udget\x18\x06 \x01(\x0b\x32\x1c.waystation.common.v1.Budget\x12,\n\x06\x65\x66\x66ort\x18\x07 \x01(\x0e\x32\x1c.waystation.common.v1.Effort\x12\x15\n\rguarded_tools\x18\x08 \x03(\t\x12\x1b\n\x13\x61pproved_tool_calls\x18\t \x03(\t\"\xca\x03\n\x0eInvokeResponse\x12\x39\n\ntext_delta\x18\x01 \x01(\x0b\x32#.waystation.capability.v1.TextDeltaH\x00\x12\x37\n\ttool_call\x18\x02 \x01(\x0b\x32\".waystation.capability.v1.ToolCallH\x00\x12;\n\x0btool_result\x18\x03 \x01(\x0b\x32$.waystation.capability.v1.ToolResultH\x00\x12\x33\n\x07message\x18\x04 \x01(\x0b\x32 .waystation.common.v1.A2aMessageH\x00\x12\x32\n\x08\x61rtifact\x18\x05 \x01(\x0b\x32\x1e.waystation.common.v1.ArtifactH\x00\x12\x32\n\x08\x63itation\x18\x06 \x01(\x0b\x32\x1e.waystation.common.v1.CitationH\x00\x12,\n\x05usage\x18\x07 \x01(\x0b\x32\x1b.waystation.common.v1.UsageH\x00\x12\x32\n\x06result\x18\x08 \x01(\x0b\x32 .waystation.capability.v1.ResultH\x00\x42\x08\n\x06output\"\x86\x01\n\nDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x65xamples\x18\x04 \x03(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\r\n\x05roles\x18\x06 \x03(\t\x12\x15\n\ris_idempotent\x18\x07 \x01(\x08\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"Z\n\x08ToolCall\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\"S\n\nToolResult\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x10\n\x08is_error\x18\x04 \x01(\x08\"\xe5\x01\n\x06Result\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x39\n\x07outcome\x18\x02 \x01(\x0e\x32(.waystation.capability.v1.Result.Outcome\x12\x13\n\x0bis_replayed\x18\x03 \x01(\x08\"}\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_ANSWERED\x10\x01\x12\x15\n\x11OUTCOME_NO_ANSWER\x10\x02\x12\x16\n\x12OUTCOME_INCOMPLETE\x10\x03\x12\x14\n\x10OUTCOME_DEGRADED\x10\x04\x32\xd5\x01\n\x11\x43\x61pabilityService\x12\x61\n\x08\x44\x65scribe\x12).waystation.capability.v1.DescribeRequest\x1a*.waystation.capability.v1.DescribeResponse\x12]\n\x06Invoke\x12\'.waystation.capability.v1.InvokeRequest\x1a(.waystation.capability.v1.InvokeResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,21 +41,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBERESPONSE']._serialized_start=267
   _globals['_DESCRIBERESPONSE']._serialized_end=343
   _globals['_INVOKEREQUEST']._serialized_start=346
-  _globals['_INVOKEREQUEST']._serialized_end=623
-  _globals['_INVOKERESPONSE']._serialized_start=626
-  _globals['_INVOKERESPONSE']._serialized_end=1084
-  _globals['_DESCRIPTOR']._serialized_start=1087
-  _globals['_DESCRIPTOR']._serialized_end=1221
-  _globals['_TEXTDELTA']._serialized_start=1223
-  _globals['_TEXTDELTA']._serialized_end=1248
-  _globals['_TOOLCALL']._serialized_start=1250
-  _globals['_TOOLCALL']._serialized_end=1340
-  _globals['_TOOLRESULT']._serialized_start=1342
-  _globals['_TOOLRESULT']._serialized_end=1425
-  _globals['_RESULT']._serialized_start=1428
-  _globals['_RESULT']._serialized_end=1657
-  _globals['_RESULT_OUTCOME']._serialized_start=1532
-  _globals['_RESULT_OUTCOME']._serialized_end=1657
-  _globals['_CAPABILITYSERVICE']._serialized_start=1660
-  _globals['_CAPABILITYSERVICE']._serialized_end=1873
+  _globals['_INVOKEREQUEST']._serialized_end=675
+  _globals['_INVOKERESPONSE']._serialized_start=678
+  _globals['_INVOKERESPONSE']._serialized_end=1136
+  _globals['_DESCRIPTOR']._serialized_start=1139
+  _globals['_DESCRIPTOR']._serialized_end=1273
+  _globals['_TEXTDELTA']._serialized_start=1275
+  _globals['_TEXTDELTA']._serialized_end=1300
+  _globals['_TOOLCALL']._serialized_start=1302
+  _globals['_TOOLCALL']._serialized_end=1392
+  _globals['_TOOLRESULT']._serialized_start=1394
+  _globals['_TOOLRESULT']._serialized_end=1477
+  _globals['_RESULT']._serialized_start=1480
+  _globals['_RESULT']._serialized_end=1709
+  _globals['_RESULT_OUTCOME']._serialized_start=1584
+  _globals['_RESULT_OUTCOME']._serialized_end=1709
+  _globals['_CAPABILITYSERVICE']._serialized_start=1712
+  _globals['_CAPABILITYSERVICE']._serialized_end=1925
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,8 @@ class InvokeRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     EFFORT_FIELD_NUMBER: _builtins.int
+    GUARDED_TOOLS_FIELD_NUMBER: _builtins.int
+    APPROVED_TOOL_CALLS_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """The role to act in, such as "coder" or "reviewer"; empty means the service's only or first one."""
     task: _builtins.str
@@ -89,6 +91,16 @@ class InvokeRequest(_message.Message):
 
     @_builtins.property
     def budget(self) -> _usage_pb2.Budget: ...
+    @_builtins.property
+    def guarded_tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools that must not be called before somebody has approved the call. A service that is about to call one, and finds
+        the call's digest not among `approved_tool_calls`, ends with `ERROR_REASON_APPROVAL_REQUIRED` instead.
+        """
+
+    @_builtins.property
+    def approved_tool_calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The `digest`s of the errors after which somebody approved."""
+
     def __init__(
         self,
         *,
@@ -99,10 +111,12 @@ class InvokeRequest(_message.Message):
         context: _abc.Iterable[_artifact_pb2.Artifact] | None = ...,
         budget: _usage_pb2.Budget | None = ...,
         effort: _ids_pb2.Effort.ValueType = ...,
+        guarded_tools: _abc.Iterable[_builtins.str] | None = ...,
+        approved_tool_calls: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "ids", b"ids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "context", b"context", "effort", b"effort", "ids", b"ids", "inbox", b"inbox", "role", b"role", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_tool_calls", b"approved_tool_calls", "budget", b"budget", "context", b"context", "effort", b"effort", "guarded_tools", b"guarded_tools", "ids", b"ids", "inbox", b"inbox", "role", b"role", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

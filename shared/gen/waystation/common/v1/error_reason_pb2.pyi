@@ -89,6 +89,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The process is draining and takes no new work. UNAVAILABLE."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 30
     """Something unforeseen; its text stays in the service's log under the correlation id. INTERNAL."""
+    ERROR_REASON_APPROVAL_REQUIRED: _ErrorReason.ValueType  # 31
+    """Somebody must approve a tool call before it is made. FAILED_PRECONDITION; metadata `tool`, `arguments` (JSON, perhaps
+    cut) and `digest`, which is sent back to make the call.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable, machine-readable causes of errors. A reason travels as `google.rpc.ErrorInfo.reason` (without the
@@ -163,4 +167,8 @@ ERROR_REASON_DRAINING: ErrorReason.ValueType  # 29
 """The process is draining and takes no new work. UNAVAILABLE."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 30
 """Something unforeseen; its text stays in the service's log under the correlation id. INTERNAL."""
+ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 31
+"""Somebody must approve a tool call before it is made. FAILED_PRECONDITION; metadata `tool`, `arguments` (JSON, perhaps
+cut) and `digest`, which is sent back to make the call.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
