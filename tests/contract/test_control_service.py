@@ -247,8 +247,7 @@ async def test_a_watch_that_closes_early_is_taken_up_again(mesh: Mesh) -> None:
         await agent.add(text_produced=agent_v1.TextProduced(text="one"))
         await until(events, "text_produced")
         agent.is_broken = True
-        async with agent.news:
-            agent.news.notify_all()
+        agent.news.fire()
         await agent.is_alone.wait()
         agent.is_broken = False
         await agent.finish()

@@ -106,8 +106,7 @@ async def test_a_run_that_waits_for_somebody_is_followed_on(mesh: Mesh) -> None:
         await agent.add(text_produced=text(1))
         await until(events, "text_produced")
         agent.is_broken = True  # as an agent does that closes the watch of a run which asks
-        async with agent.news:
-            agent.news.notify_all()
+        agent.news.fire()
         await agent.is_alone.wait()
         agent.is_broken = False
         await agent.add(run_resumed=agent_v1.RunResumed(cause="answer"))
@@ -135,8 +134,7 @@ async def test_a_run_that_the_agent_has_lost_is_gone(mesh: Mesh) -> None:
         await until(events, "text_produced")
         agent.run.run_id = "another"
         agent.is_broken = True
-        async with agent.news:
-            agent.news.notify_all()
+        agent.news.fire()
         end = (await until(events, "end")).json()
         assert (end["reason"], end["error"]["reason"]) == ("gone", "NOT_FOUND")
 

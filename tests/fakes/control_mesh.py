@@ -14,6 +14,7 @@ from httpx_sse import aconnect_sse
 
 from services.control.__main__ import Control, serving
 from services.control.settings import ControlSettings
+from services.control.signal import Signal
 from shared.errors import NotFound
 from shared.pb import agent_v1, capability_v1, control_v1
 from shared.rpc.channel import open_channel
@@ -31,7 +32,7 @@ class FakeAgent(agent_v1.AgentServiceServicer):
         default_factory=lambda: agent_v1.Run(run_id="r1", query=SCRIPT, state=agent_v1.Run.STATE_RUNNING)
     )
     events: list[agent_v1.RunEvent] = field(default_factory=list)
-    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    news: Signal = field(default_factory=Signal)
     is_broken: bool = False
     watchers: int = 0
     is_alone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -42,8 +43,7 @@ class FakeAgent(agent_v1.AgentServiceServicer):
         event.create_time.GetCurrentTime()
         self.run.last_sequence = event.sequence
         self.events.append(event)
-        async with self.news:
-            self.news.notify_all()
+        self.news.fire()
 
     async def finish(self) -> None:
         self.run.state = agent_v1.Run.STATE_SUCCEEDED
@@ -62,12 +62,12 @@ class FakeAgent(agent_v1.AgentServiceServicer):
         self.is_alone.clear()
         try:
             while not self.is_broken:
-                while sent < len(self.events):
+                if sent < len(self.events):
                     yield agent_v1.WatchRunResponse(event=self.events[sent])
                     sent += 1
-                if self.run.state == agent_v1.Run.STATE_SUCCEEDED:
+                elif self.run.state == agent_v1.Run.STATE_SUCCEEDED:
                     return
-                async with self.news:
+                else:
                     await self.news.wait()
         finally:
             self.watchers -= 1
@@ -119,8 +119,7 @@ async def agent_at(mesh: Mesh, agent: FakeAgent | None = None) -> AsyncIterator[
         yield agent
         # what still watches ends, so that the drain need not wait for it
         agent.is_broken = True
-        async with agent.news:
-            agent.news.notify_all()
+        agent.news.fire()
 
 
 def registering(name: str, address: str, kind: str = "capability", **changes: Any) -> control_v1.RegisterRequest:

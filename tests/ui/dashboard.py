@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.mesh import ROOT, Mesh
 
@@ -29,6 +29,7 @@ SWITCHES = (
     "--disable-dev-shm-usage",
 )
 START_TIMEOUT_S = 60
+expect.set_options(timeout=20_000)  # a page has its news at once, but the machine may be busy
 
 
 @dataclass(frozen=True)

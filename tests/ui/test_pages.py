@@ -261,7 +261,7 @@ def test_the_mode_is_switched_counts_down_and_follows_the_command_line(page: Pag
     expect(mode).to_contain_text(re.compile(r"\d:\d\d left"))
     assert mesh.run("obs", "shipping").returncode == 0
     expect(mode).to_have_attribute("data-mode", "shipping", timeout=PATIENCE_MS)
-    expect(page.locator('[data-store="agent"]')).to_contain_text("KiB")
+    expect(page.locator('[data-store="agent"]')).to_contain_text(re.compile(r"\d [KM]iB"))
     expect(page.locator('[data-queue="agent"]')).to_contain_text("0 spans")
 
 
