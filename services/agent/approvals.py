@@ -64,9 +64,10 @@ def question(capability: str, role: str, task: str) -> str:
     return f"May {capability} be called{acting}? Its task: {task[:MAX_TASK_CHARS]}"
 
 
-def tool_question(capability: str, tool: str, arguments: str) -> str:
-    """What is asked before a tool call."""
-    return f"May {capability} call the tool {tool}? Its arguments: {arguments}"
+def tool_question(capability: str, tool: str, arguments: str, before: int) -> str:
+    """What is asked before a tool call; `before` it so many others of the same task were approved."""
+    again = f" The task begins anew, and what was approved before ({before}) may be called again." if before else ""
+    return f"May {capability} call the tool {tool}? Its arguments: {arguments}{again}"
 
 
 def denial(answer: Any) -> Forbidden | None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import grpc
 
 from shared.call_context import CallContext, current_call
-from shared.capability.guarded_tools import check_approved
+from shared.capability.guarded_tools import ToolGuard
 from shared.capability.outputs import Commit, Result, ToolCall
 from shared.capability.service import Capability
 from shared.capability.wire import descriptor_to_proto, invocation_from_proto, output_to_proto, result_to_proto
@@ -53,14 +53,14 @@ class CapabilityServicer(capability_v1.CapabilityServiceServicer):
     async def _respond(self, request: capability_v1.InvokeRequest) -> AsyncIterator[capability_v1.InvokeResponse]:
         call = current_call() or CallContext()
         invocation = invocation_from_proto(request)
-        outputs = self._capability.invoke(invocation, call)
+        outputs, guard = self._capability.invoke(invocation, call), ToolGuard(invocation)
         has_ended = False
         async with aclosing(cast(Any, outputs)):
             async for output in outputs:
                 if has_ended:
                     raise InternalError(f"{self._capability.descriptor.name} yielded something after its result.")
                 if isinstance(output, ToolCall):
-                    check_approved(output, invocation)
+                    guard.check(output)
                 has_ended = isinstance(output, Result | Commit)
                 yield await self._commit(output, call) if isinstance(output, Commit) else output_to_proto(output)
         if not has_ended:

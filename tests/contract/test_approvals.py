@@ -168,7 +168,7 @@ async def test_a_guarded_tool_waits_for_its_approval(tmp_path: Path, is_idempote
         [question] = run.questions
         assert (question.asked_by, question.text) == (
             "policy",
-            'May coding call the tool fetch_url? Its arguments: {"url":"https://example.org"}',
+            'May coding call the tool fetch_url? Its arguments: {"url": "https://example.org"}',
         )
         assert service.fetched == []
         await answer(made, run.run_id, question.question_id, APPROVE)
@@ -201,6 +201,7 @@ async def test_other_arguments_are_asked_about_anew(tmp_path: Path) -> None:
             while not (run := await made.runs.get(run.run_id)).questions or run.questions[0].question_id == first:
                 await asyncio.sleep(0.01)
         assert "two.example" in run.questions[0].text
+        assert "what was approved before (1) may be called again" in run.questions[0].text
         await answer(made, run.run_id, run.questions[0].question_id, APPROVE)
         made.seen = await made.watch(run.run_id)
     assert service.fetched == ["https://two.example"]

@@ -132,7 +132,7 @@ async def test_a_guarded_tool_is_called_with_the_approved_arguments_only(served:
 
     with pytest.raises(ApprovalRequired) as caught:
         await kinds(call)
-    assert caught.value.metadata["arguments"] == '{"date":"1999-12-31"}'
+    assert caught.value.metadata["arguments"] == '{"date": "1999-12-31"}'
     request.approved_tool_calls.append("something else")
     with pytest.raises(ApprovalRequired):
         await kinds(call)

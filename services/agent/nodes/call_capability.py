@@ -63,8 +63,13 @@ def call_capability(ports: Ports, step: CallStep) -> Node:
     return node
 
 
-async def attempt(ports: Ports, run_context: RunContext, capability: str, task: HopTask) -> RunState:
-    """Make the call; returns the update with its hop, or with what somebody must decide first."""
+async def attempt(
+    ports: Ports, run_context: RunContext, capability: str, task: HopTask, *, is_final: bool = False
+) -> RunState:
+    """Make the call; returns the update with its hop, or with what somebody must decide first.
+
+    A call that an earlier attempt made otherwise is made anew where that does no harm, unless this one `is_final`.
+    """
     try:
         return RunState(hops=[await HopCall(ports, run_context, capability, task).run()])
     except InDoubt as in_doubt:
@@ -73,11 +78,10 @@ async def attempt(ports: Ports, run_context: RunContext, capability: str, task: 
         return RunState(doubts={task.step: _wish(capability, task, wanted)})
     except IdempotencyMismatch:
         anew = replace(task, idempotency_key=f"{task.idempotency_key}{ANEW}", may_have_run=False)
-        is_second = task.repeats_in_doubt or task.idempotency_key.endswith(ANEW)
-        if is_second or not ports.directory.is_idempotent(capability):
+        if is_final or not ports.directory.is_idempotent(capability):
             changed = CHANGED.format(capability=capability)
             return RunState(doubts={task.step: _doubt(capability, anew, changed)})
-        return await attempt(ports, run_context, capability, anew)
+        return await attempt(ports, run_context, capability, anew, is_final=True)
 
 
 def _refusal(
@@ -133,9 +137,9 @@ def _doubt(capability: str, task: HopTask, message: str) -> Doubt:
 
 
 def _wish(capability: str, task: HopTask, wanted: ApprovalRequired) -> Doubt:
-    facts = wanted.metadata
-    approved = replace(task, idempotency_key=f"{task.idempotency_key}{APPROVED}")
-    doubt = _doubt(capability, approved, tool_question(capability, facts["tool"], facts.get("arguments", "not told")))
+    facts, before = wanted.metadata, len(task.approved_tool_calls)
+    question = tool_question(capability, facts["tool"], facts.get("arguments", "not told"), before)
+    doubt = _doubt(capability, replace(task, idempotency_key=f"{task.idempotency_key}{APPROVED}"), question)
     doubt["wanted"] = facts["digest"]
     return doubt
 

@@ -33,7 +33,7 @@ def settle_doubt(ports: Ports, steps: Mapping[str, CallStep]) -> Node:
         if refusal:
             update = RunState(hops=[HopCall(ports, runtime.context, capability, task).give_up(refusal)])
         else:
-            update = await attempt(ports, runtime.context, capability, task)
+            update = await attempt(ports, runtime.context, capability, task, is_final="wanted" not in doubt)
         return RunState(doubts={doubt["step"]: None}, **update) if "hops" in update else update
 
     return node
