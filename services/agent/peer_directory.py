@@ -21,6 +21,8 @@ from shared.rpc.status import peer_errors
 logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+FIRST_RETRY_S = 0.1
+"""Doubles up to RETRY_S: in a mesh that starts, the control plane is there a moment later."""
 WATCH_TIMEOUT_S = 3600.0
 # not checked yet is not usable: a service with a lying address must never be called
 _USABLE = (control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
@@ -30,7 +32,10 @@ OnChange = Callable[[Sequence[Descriptor]], Awaitable[None]]
 
 
 class PeerDirectory:
-    """The service list. `on_change` gets the services when they are others; `load` says which replica is next."""
+    """The service list. `on_change` gets the services when they are others; `load` says which replica is next.
+
+    What `on_change` does may take a while: services can be called meanwhile, and it hears of the newest list next.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class PeerDirectory:
         self._services: Sequence[Descriptor] = []
         self._told: list[Instance] = []
         self._version = 0.0
+        self._changed = asyncio.Event()
         self._is_relearning = False
 
     def services(self) -> Sequence[Descriptor]:
@@ -87,11 +93,30 @@ class PeerDirectory:
             logger.warning("the kept service list %s is not readable: %s", self._cache, error)
             return
         self._version = math.inf
-        await self._replace(instances)
+        self._replace(instances)
+        if self._changed.is_set():
+            self._changed.clear()
+            await self._on_change(self._services)
 
     async def follow(self) -> None:
         """Follow the control plane for ever; without it the last list stands."""
-        is_known_down = False
+        telling = asyncio.create_task(self._tell())
+        try:
+            await self._follow()
+        finally:
+            telling.cancel()
+
+    async def _tell(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._on_change(self._services)
+            except Exception:
+                logger.exception("the services that are there now were not taken note of")
+
+    async def _follow(self) -> None:
+        is_known_down, retry_s = False, FIRST_RETRY_S
         async with open_channel(self._control_address, has_spans=False) as channel:
             stub = control_v1.RegistryServiceStub(channel)
             while True:
@@ -99,12 +124,13 @@ class PeerDirectory:
                     with peer_errors("control"):
                         async for update in self._updates(stub):
                             is_known_down = False
-                            await self._take(list(update.instances), update.version)
+                            self._take(list(update.instances), update.version)
                 except WaystationError as error:
                     if not is_known_down:
                         logger.warning("the control plane is away, going on with the last service list: %s", error)
                     is_known_down = True
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, RETRY_S)
 
     async def _updates(
         self, stub: "control_v1.RegistryServiceAsyncStub"
@@ -117,21 +143,21 @@ class PeerDirectory:
         finally:
             settling.cancel()  # a control plane that dies before that has to hear of everyone once more
 
-    async def _take(self, instances: list[Instance], version: int) -> None:
+    def _take(self, instances: list[Instance], version: int) -> None:
         # one of us was restarted: the services register one after the other, all that live within one lease
         self._is_relearning |= version < self._version
         self._version, self._told = version, instances
         if self._is_relearning:
             names = {item.descriptor.name for item in instances if item.health.state in _USABLE}
             instances = [*instances, *(item for item in self._instances.values() if item.descriptor.name not in names)]
-        await self._replace(instances)
+        self._replace(instances)
         self._keep(instances)
 
     async def _settle(self) -> None:
         await asyncio.sleep(self._grace_s)
         if self._is_relearning:
             self._is_relearning = False
-            await self._replace(self._told)
+            self._replace(self._told)
             self._keep(self._told)
 
     def _keep(self, instances: Sequence[Instance]) -> None:
@@ -143,7 +169,7 @@ class PeerDirectory:
         except OSError as error:
             logger.warning("the service list cannot be kept in %s: %s", self._cache, error)
 
-    async def _replace(self, instances: Sequence[Instance]) -> None:
+    def _replace(self, instances: Sequence[Instance]) -> None:
         before = self._services
         self._note_load(instances)
         self._instances = {item.instance_id: item for item in instances}
@@ -152,7 +178,7 @@ class PeerDirectory:
         after = self._services = [descriptor_from_proto(by_name[name].descriptor) for name in sorted(by_name)]
         if after != before:
             logger.info("services: %s", ", ".join(item.name for item in after) or "none")
-            await self._on_change(after)
+            self._changed.set()
 
     def _note_load(self, instances: Sequence[Instance]) -> None:
         self._load.keep_only({item.address for item in instances})

@@ -1,4 +1,4 @@
-"""Whether a process serves: gRPC health, or an HTTP page that answers 200."""
+"""Whether a process serves: gRPC health, or an HTTP page that answers 200; and whether the control plane says so."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -8,9 +8,11 @@ import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.cli.doors import Door, ready_record
+from shared.pb import control_v1
 from shared.rpc.channel import open_channel
 
 PROBE_TIMEOUT_S = 2.0
+_USABLE = (control_v1.Health.STATE_SERVING, control_v1.Health.STATE_DEGRADED)
 
 
 def probe_of(home: Path, doors: Sequence[Door]) -> Callable[[int], Awaitable[bool]]:
@@ -30,6 +32,29 @@ def probe_of(home: Path, doors: Sequence[Door]) -> Callable[[int], Awaitable[boo
         return True
 
     return is_healthy
+
+
+def registered_probe_of(home: Path, doors: Sequence[Door], control_address: str) -> Callable[[int], Awaitable[bool]]:
+    """As `probe_of`, for a capability service: it can be called once the control plane lists it, and not before."""
+    serves_at_all = probe_of(home, doors)
+
+    async def is_healthy(pid: int) -> bool:
+        return await serves_at_all(pid) and await is_listed(control_address, doors[0].service, pid)
+
+    return is_healthy
+
+
+async def is_listed(control_address: str, name: str, pid: int) -> bool:
+    """Whether the control plane lists the process as a capability that can be called."""
+    async with open_channel(control_address) as channel:
+        stub = control_v1.RegistryServiceStub(channel)
+        request = control_v1.ListServicesRequest(kind="capability")
+        try:
+            listed = await stub.ListServices(request, timeout=PROBE_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return False
+    ours = (item for item in listed.instances if (item.descriptor.name, item.pid) == (name, pid))
+    return any(item.health.state in _USABLE for item in ours)
 
 
 async def serves(door: Door, address: str) -> bool:

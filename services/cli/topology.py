@@ -1,7 +1,7 @@
 """Which processes make the mesh on this machine, and the environment that makes them find each other."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from services.cli.child import ServiceSpec
 from services.cli.dashboard import NAME as DASHBOARD
 from services.cli.dashboard import Dashboard, dashboard_of
 from services.cli.doors import Door, door_settings, doors_of, is_local_models
-from services.cli.health import probe_of
+from services.cli.health import probe_of, registered_probe_of
 from services.cli.preflight import missing_chat_models
 from shared.models.manifest import load_manifest
 from shared.settings import Settings
@@ -44,13 +44,19 @@ class Topology:
             ServiceSpec(
                 name=doors[0].service,
                 command=(sys.executable, "-m", "services.cli.tethered", str(parent), f"services.{doors[0].service}"),
-                is_healthy=probe_of(self.home, doors),
+                is_healthy=self._probe_of(doors),
                 environ=self.environ,
             )
             for doors in self.doors
             if doors[0].service != DASHBOARD
         ]
         return specs + ([self.dashboard.spec(self.environ)] if self.dashboard else [])
+
+    def _probe_of(self, doors: tuple[Door, ...]) -> Callable[[int], Awaitable[bool]]:
+        control = self.environ.get("WAYSTATION_CONTROL_ADDRESS", "")
+        if control and doors[0].service in CAPABILITY_SERVICES:
+            return registered_probe_of(self.home, doors, control)
+        return probe_of(self.home, doors)
 
 
 def topology_of(environ: Mapping[str, str]) -> Topology:

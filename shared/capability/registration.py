@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=10)
 RETRY_S = 1.0
+FIRST_RETRY_S = 0.1
+"""Doubles up to RETRY_S: in a mesh that starts, the control plane is there a moment later."""
 CALL_TIMEOUT_S = 3.0
 SETTLE_S = 0.2
 """How long a service that has given its lease back still takes calls: its callers hear of it meanwhile."""
@@ -61,18 +63,18 @@ class Registration:
     async def keep(self) -> None:
         """Register, and renew for ever. What goes wrong is logged once and tried again."""
         async with open_channel(self._control_address, has_spans=False) as channel:
-            stub = control_v1.RegistryServiceStub(channel)
+            stub, retry_s = control_v1.RegistryServiceStub(channel), FIRST_RETRY_S
             while True:
                 try:
                     await self._hold_lease(stub)
                 except NotFound:
                     logger.info("the control plane forgot us; registering again")
-                    await asyncio.sleep(RETRY_S)
                 except WaystationError as error:
                     if not self._is_known_down:
                         logger.warning("not registered: %s", error)
                     self._is_known_down = True
-                    await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, RETRY_S)
 
     async def _hold_lease(self, stub: "control_v1.RegistryServiceAsyncStub") -> None:
         with peer_errors("control"):

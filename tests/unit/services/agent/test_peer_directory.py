@@ -132,3 +132,51 @@ async def test_replicas_are_one_service_at_several_places_the_least_loaded_first
         assert directory.address_of("rag") == "127.0.0.1:2"
         assert directory.addresses() == {"127.0.0.1:1", "127.0.0.1:2"}
         assert directory.addresses_of("coding") == [] and directory.address_of("coding") == ""
+
+
+async def test_a_service_can_be_called_while_the_router_still_learns_of_others(tmp_path: Path) -> None:
+    registry, learning, told = ListingRegistry(), asyncio.Event(), list[list[str]]()
+
+    async def learn(services: Sequence[Descriptor]) -> None:
+        told.append([item.name for item in services])
+        await learning.wait()
+
+    async with served_registry(registry) as server:
+        directory = PeerDirectory(server.address, tmp_path / "services.json", learn, PeerLoad(), 60)
+        follower = asyncio.create_task(directory.follow())
+        registry.tell(4, "rag")
+        async with asyncio.timeout(5):
+            while not told:
+                await asyncio.sleep(0.01)
+        registry.tell(5, "coding", "rag")
+        registry.tell(6, "coding", "rag", "tools")
+        async with asyncio.timeout(5):
+            while not directory.address_of("tools"):
+                await asyncio.sleep(0.01)
+        assert told == [["rag"]]
+        learning.set()
+        async with asyncio.timeout(5):
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
+        assert told[1:] == [["coding", "rag", "tools"]]
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
+async def test_what_the_router_cannot_take_stops_nothing(tmp_path: Path) -> None:
+    registry, seen = ListingRegistry(), Seen()
+
+    async def learn(services: Sequence[Descriptor]) -> None:
+        await seen.note(services)
+        if len(services) == 1:
+            raise ValueError("too few")
+
+    async with served_registry(registry) as server:
+        directory = PeerDirectory(server.address, tmp_path / "services.json", learn, PeerLoad(), 60)
+        follower = asyncio.create_task(directory.follow())
+        registry.tell(4, "rag")
+        assert await seen.next() == ["rag"]
+        registry.tell(5, "rag", "tools")
+        assert await seen.next() == ["rag", "tools"]
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
