@@ -62,6 +62,8 @@ def set_up_logging(service: str, level: str) -> None:
         logging.getLogger(ours).setLevel(level)
     # an absent control plane is ordinary; the exporter would say so with a stack trace each time
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+    # a stream that its reader leaves is closed in another context than it was begun in, which is no error
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_thread_end
 
