@@ -175,7 +175,7 @@ async def test_cancel_stops_the_hop_and_keeps_the_run(tmp_path: Path) -> None:
         run = await made.start(effort=common_v1.EFFORT_LOW)
         await made.service.was_called.wait()
         await made.stub.CancelRun(agent_v1.CancelRunRequest(run_id=run.run_id, message="enough"))
-        await asyncio.wait_for(made.service.is_closed.wait(), 2)
+        await asyncio.wait_for(made.service.is_closed.wait(), 20)
         ended = (await made.watch(run.run_id))[-1].state_changed.run
         assert (ended.state, ended.error.message) == (agent_v1.Run.STATE_CANCELLED, "enough")
         with pytest.raises(WrongState):

@@ -203,7 +203,7 @@ async def test_without_a_sandbox_nothing_runs_and_the_remedy_is_named(
     attempts: list[Callable[[Served], Any]] = [
         lambda service: execute(service, code="1"),
         lambda service: invoke(service, task="Print 4."),
-        lambda service: service.coding.Review(coding_v1.ReviewRequest(task="x", code="1"), timeout=5),
+        lambda service: service.coding.Review(coding_v1.ReviewRequest(task="x", code="1"), timeout=20),
     ]
     async with served(scratch, GOOD) as service:
         for attempt in attempts:

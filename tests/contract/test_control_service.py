@@ -260,7 +260,7 @@ async def test_a_reader_that_leaves_takes_its_watch_with_it(mesh: Mesh) -> None:
         async with following(mesh, "/api/runs/r1/events") as events:
             await until(events, "text_produced")
             assert agent.watchers == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await agent.is_alone.wait()
 
 
@@ -406,7 +406,7 @@ async def test_streams_of_both_kinds_end_when_the_process_stops(tmp_path: Path) 
             await until(events, "ready")
             await until(run, "text_produced")
             mesh.control.end_streams()
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 ends += [(await until(stream, "end")).json()["reason"] for stream in (events, run)]
                 while await services.read() is not grpc.aio.EOF:
                     continue

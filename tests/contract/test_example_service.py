@@ -42,5 +42,5 @@ async def test_the_example_registers_answers_and_leaves(tmp_path: Path) -> None:
 
 async def invoke(address: str, task: str) -> list[Output | None]:
     async with open_channel(address) as channel:
-        call = capability_v1.CapabilityServiceStub(channel).Invoke(capability_v1.InvokeRequest(task=task), timeout=5)
+        call = capability_v1.CapabilityServiceStub(channel).Invoke(capability_v1.InvokeRequest(task=task), timeout=20)
         return [output_from_proto(message) async for message in call]

@@ -333,7 +333,7 @@ async def test_a_commit_without_a_ledger_is_refused(tmp_path: Path) -> None:
     async with RpcServer("127.0.0.1", 0, add, ()) as server, open_channel(server.address) as channel:
         stub = capability_v1.CapabilityServiceStub(channel)
         with pytest.raises(InternalError, match="without a ledger"), peer_errors("count"):
-            await stub.Invoke(capability_v1.InvokeRequest(task="go"), timeout=5).read()
+            await stub.Invoke(capability_v1.InvokeRequest(task="go"), timeout=20).read()
 
 
 def stored(folder: Path) -> bytes:

@@ -103,7 +103,7 @@ async def mesh_in(home: Path, **changes: Any) -> AsyncIterator[Mesh]:
     async with (
         serving(settings, clock) as (control, grpc_port, http_port),
         open_channel(f"127.0.0.1:{grpc_port}") as channel,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=5) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=20) as http,
     ):
         yield Mesh(control, grpc_port, http_port, channel, http)
 

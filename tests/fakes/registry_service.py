@@ -49,7 +49,7 @@ class FakeRegistry(control_v1.RegistryServiceServicer):
 
     async def until(self, is_reached: Callable[[], bool]) -> None:
         async with self.called:
-            await asyncio.wait_for(self.called.wait_for(is_reached), 5)
+            await asyncio.wait_for(self.called.wait_for(is_reached), 20)
 
 
 @asynccontextmanager

@@ -51,7 +51,7 @@ async def control_plane(home: Path) -> AsyncIterator[tuple[Control, str, httpx.A
     settings = ControlSettings(home=home, port=0, http_port=0, agent_address="127.0.0.1:1")
     async with (
         serving(settings) as (control, grpc_port, http_port),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=5) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{http_port}", timeout=20) as http,
     ):
         yield control, f"127.0.0.1:{grpc_port}", http
 

@@ -98,7 +98,7 @@ async def test_a_process_that_does_not_drain_is_killed(tmp_path: Path) -> None:
     supervisor.start()
     assert await supervisor.wait_until_healthy(20)
     pid = supervisor.children["rag"].pid
-    await asyncio.wait_for(supervisor.stop(grace_s=0.1), 5)
+    await asyncio.wait_for(supervisor.stop(grace_s=0.1), 20)
     assert not psutil.pid_exists(pid)
 
 

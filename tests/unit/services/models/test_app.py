@@ -121,7 +121,7 @@ async def test_work_stops_when_the_client_leaves(
     client: httpx.AsyncClient, backend: WatchedBackend, is_stream: bool
 ) -> None:
     asking = asyncio.create_task(ask(client, "hang", stream=is_stream))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await backend.working.wait()
         asking.cancel()
         await backend.stopped.wait()

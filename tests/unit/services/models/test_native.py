@@ -146,7 +146,7 @@ async def test_leaving_while_the_prompt_is_read_closes_the_connection(tmp_path: 
     llama = FakeLlama(is_hanging=True)
     async with running(tmp_path, llama, slots=1) as backend:
         asking = asyncio.create_task(ask(backend, request_of()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await llama.asked.wait()
             asking.cancel()
             await llama.left.wait()
@@ -160,7 +160,7 @@ async def test_more_requests_than_may_wait_are_refused(tmp_path: Path) -> None:
     llama = FakeLlama(is_hanging=True)
     async with running(tmp_path, llama, slots=1, max_waiting=0) as backend:
         asking = asyncio.create_task(ask(backend, request_of()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await llama.asked.wait()
         with pytest.raises(LimitExceeded):
             await ask(backend, request_of())

@@ -28,7 +28,7 @@ async def complete(url: str, **options: Any) -> Completion:
 async def test_a_reply_streams_piece_by_piece_and_ends_with_its_usage() -> None:
     async with chat_server(pieces=WHOLE) as server:
         model = OpenAiChatModel(server.url, "tiny")
-        deltas: list[ChatDelta] = [item async for item in model.stream(HELLO, timeout=5)]
+        deltas: list[ChatDelta] = [item async for item in model.stream(HELLO, timeout=20)]
         await model.close()
     assert [item.text for item in deltas] == ["Hel", "lo", ""]
     usage = deltas[-1].usage
@@ -115,7 +115,7 @@ async def test_a_hanging_server_is_left_when_time_is_up() -> None:
     async with chat_server(pieces=WHOLE[:1], is_hanging=True) as server:
         with pytest.raises(DeadlineExceeded):
             await complete(server.url, timeout=0.1)
-        await asyncio.wait_for(server.client_left.wait(), 2)
+        await asyncio.wait_for(server.client_left.wait(), 20)
 
 
 async def test_the_deadline_of_the_served_call_bounds_the_model_call() -> None:
@@ -138,10 +138,10 @@ async def test_a_slow_reader_is_not_cancelled_by_the_timeout() -> None:
 async def test_leaving_the_stream_frees_the_slot() -> None:
     async with chat_server(pieces=WHOLE[:1], is_hanging=True) as server:
         model = OpenAiChatModel(server.url, "tiny")
-        deltas = model.stream(HELLO, timeout=5)
+        deltas = model.stream(HELLO, timeout=20)
         assert (await anext(deltas)).text == "Hel"
         await deltas.aclose()
-        await asyncio.wait_for(server.client_left.wait(), 2)
+        await asyncio.wait_for(server.client_left.wait(), 20)
         await model.close()
 
 

@@ -257,7 +257,7 @@ async def test_a_write_that_can_wait_shares_the_commit_of_the_next(notes: Databa
 
 
 async def test_a_write_that_can_wait_does_not_wait_for_ever(notes: Database) -> None:
-    assert await asyncio.wait_for(notes.write(add("alone"), can_wait=True), 5) == 1
+    assert await asyncio.wait_for(notes.write(add("alone"), can_wait=True), 20) == 1
 
 
 async def test_closing_commits_the_writes_that_can_wait(path: Path) -> None:

@@ -34,7 +34,7 @@ class Followed:
         self.switch.listen(self.modes.put_nowait)
 
     async def next(self) -> Mode:
-        return await asyncio.wait_for(self.modes.get(), 5)
+        return await asyncio.wait_for(self.modes.get(), 20)
 
 
 @pytest.fixture(autouse=True)

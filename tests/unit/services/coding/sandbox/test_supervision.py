@@ -19,4 +19,4 @@ async def feed_the_dead() -> int | None:
 
 def test_a_program_that_has_ended_is_not_fed() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert runner.run(asyncio.wait_for(feed_the_dead(), 5)) == 0
+        assert runner.run(asyncio.wait_for(feed_the_dead(), 20)) == 0

@@ -132,7 +132,7 @@ async def test_it_reverts_by_itself_and_says_so(tmp_path: Path) -> None:
     async with mode_in(tmp_path, Clock(), changes) as mode:
         running = asyncio.create_task(mode.run())
         seen = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await mode.set("debug", 0.05)
             async for state in mode.watch():
                 seen.append(state.mode)
