@@ -13,13 +13,15 @@ ROOT = Path(__file__).parents[3]
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 ONE_SHOT = {"pull"}
+NODE = {"ui"}
+"""Has an image of its own: all others are of the one for Python."""
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-each_door = pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONE_SHOT))
+each_door = pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONE_SHOT - NODE))
 
 
 def test_every_process_of_the_mesh_is_there_and_what_runs_exists() -> None:
-    assert SERVICES.keys() - ONE_SHOT == DEFAULT_DOORS.keys()
-    for service in SERVICES.values():
+    assert SERVICES.keys() - ONE_SHOT - NODE == DEFAULT_DOORS.keys()
+    for service in (SERVICES[name] for name in SERVICES.keys() - NODE):
         assert (ROOT / service["command"][0].replace(".", "/") / "__init__.py").exists()
 
 
@@ -74,3 +76,18 @@ def test_what_the_image_copies_is_not_ignored() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {name for names in copied for name in names.split()} == kept
     assert all((ROOT / name).exists() for name in kept)
+
+
+def test_the_dashboard_is_there_and_may_ask_the_control_plane() -> None:
+    ui, control = SERVICES["ui"], SERVICES["control"]
+    assert ui["ports"] == ["127.0.0.1:${WAYSTATION_UI_PORT:-3000}:3000"]
+    assert ui["environment"]["WAYSTATION_CONTROL_URL"] == "http://control:7480"
+    assert control["environment"]["WAYSTATION_CONTROL_ALLOWED_HOSTS"] == "control"
+    folder = ROOT / ui["build"]["context"]
+    text = (folder / ui["build"]["dockerfile"]).read_text()
+    final = text.rpartition("\nFROM ")[2]
+    assert re.findall(r"^USER (\S+)$", final, re.M) == ["node"]
+    assert "\nHEALTHCHECK " in final
+    assert "RUN --mount" not in text
+    for names in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.M):
+        assert all((folder / name).exists() for name in names.split())
