@@ -103,6 +103,8 @@ def scrolling(board: Dashboard, control: httpx.Client, mesh: Mesh) -> tuple[floa
             page.mouse.wheel(0, 1_000)
             page.evaluate("() => new Promise(requestAnimationFrame)")
         tasks = page.evaluate("() => window.tasks")
+        shown = grid.locator("[aria-rowindex]").last.get_attribute("aria-rowindex")
+        assert int(shown or 0) > 1_000, f"nothing was scrolled: row {shown} is the last one shown"
     return max(tasks, default=0.0), len(tasks)
 
 
