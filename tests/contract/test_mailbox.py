@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.agent.mailbox.limits import MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SENT
+from services.agent.mailbox.limits import MAX_MESSAGES, MAX_PAGE_BYTES, MAX_PAYLOAD_BYTES, MAX_SENT
 from services.agent.mailbox.rows import RUN_ENDED
 from shared.call_context import CallContext
 from shared.capability import Invocation, OutgoingMessage, Output, Result
@@ -187,6 +187,20 @@ async def test_a_mailbox_has_an_end_and_is_listed_in_pages(tmp_path: Path) -> No
         for page in ({"page_size": 501}, {"page_size": -1}, {"page_token": "mine"}):
             with pytest.raises(InvalidInput):
                 await listed(made, run.run_id, **page)
+
+
+async def test_a_page_of_large_messages_fits_into_a_reply(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as made:
+        run = await hanging(made)
+        large = Message(recipient_role="coding")
+        large.payload.update({"text": "x" * (MAX_PAYLOAD_BYTES - 100)})
+        count = MAX_PAGE_BYTES // MAX_PAYLOAD_BYTES + 10
+        for _ in range(count):
+            await send(made, run.run_id, large)
+        first = await made.stub.ListMessages(agent_v1.ListMessagesRequest(run_id=run.run_id, page_size=count))
+        assert first.ByteSize() < MAX_PAGE_BYTES + 1_000 and 0 < len(first.messages) < count
+        rest = await listed(made, run.run_id, page_size=count, page_token=first.next_page_token)
+        assert len(first.messages) + len(rest) == count
 
 
 async def test_what_a_hop_sends_and_cannot_be_delivered_is_a_dead_letter_with_its_reason(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ MAX_SENT = 64
 MAX_INBOX = 32
 """Messages that one hop gets; the others wait for the role's next one."""
 MAX_INBOX_BYTES = 256 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""Of messages that are listed at once, but for the first of them."""
 MAX_ID_CHARS = 256
 MAX_ROLE_CHARS = 63
 

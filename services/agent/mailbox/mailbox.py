@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import accumulate
 
 import apsw
 from opentelemetry import trace
@@ -15,6 +16,7 @@ from services.agent.mailbox.delivery import Delivery, Recipient, deliver, place_
 from services.agent.mailbox.limits import (
     MAX_ID_CHARS,
     MAX_MESSAGES,
+    MAX_PAGE_BYTES,
     OUTSIDE,
     check_content,
     check_place,
@@ -114,8 +116,10 @@ class Mailbox:
             return rows.page(connection, run_id, after, limit + 1, time.time_ns())
 
         found = await self._database.read(work)
-        end = found[limit - 1][0] if len(found) > limit else 0
-        return [message for _, message in found[:limit]], end
+        sizes = accumulate(message.ByteSize() for _, message in found)
+        count = min(limit, max(1, sum(size <= MAX_PAGE_BYTES for size in sizes)))
+        end = found[count - 1][0] if len(found) > count else 0
+        return [message for _, message in found[:count]], end
 
     async def enter(self, step: str, state: RunState, run_context: RunContext) -> RunState:
         """See `StepBoundary.enter`: what the committed state says of messages is noted. It changes no state."""
