@@ -45,7 +45,8 @@ def main() -> int:
     if wanted.json:
         print(to_json(outcomes))
     else:
-        show(outcomes, Console())
+        # piped, rich takes 80 columns for given, and cuts the figures
+        show(outcomes, Console(width=None if sys.stdout.isatty() else 170))
     return 0 if outcomes and all(outcome.is_clean for outcome in outcomes) else 1
 
 
